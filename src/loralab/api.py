@@ -1,0 +1,101 @@
+"""The straight line from a question to its answer: plan, run what is missing, choose, run the rest, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loralab import pretrained
+from loralab.comparison import Comparison, compare
+from loralab.experiment import Experiment, Trial
+from loralab.folder import ResultsFolder
+from loralab.places import LocalProcesses, Place
+from loralab.plan import choose, count_trials, extra_trials, final_trials, tuning_trials
+from loralab.progress import Silent, Watcher
+from loralab.report import write_report
+from loralab.results import Failure, Measurement
+
+
+def run(
+    experiment: Experiment, folder: str | Path, *, place: Place | None = None, watcher: Watcher | None = None
+) -> Comparison:
+    """Carry out what is missing of `experiment` in the results folder, write the report, and return the comparison.
+
+    Finished trials are files in `folder`: stopped at any moment and called again, it goes on where it was. In a script,
+    call it under `if __name__ == "__main__":`, since trials run in processes of their own.
+
+    Raises UserError for what the user can put right, before anything is trained where that can be known.
+    """
+    check(experiment)
+    carrying = _Carrying(ResultsFolder(Path(folder)), place or LocalProcesses(), watcher or Silent())
+    with carrying.folder.locked():
+        carrying.folder.keep_experiment(experiment)
+        at_most = count_trials(experiment)[1]
+        carrying.finish(tuning_trials(experiment), at_most)
+        carrying.finish(extra_trials(experiment, carrying.results), at_most)
+        final = final_trials(experiment, choose(experiment, carrying.results))
+        carrying.finish(final, len(carrying.results) + len(final))
+        comparison = compare(experiment, carrying.results)
+        write_report(comparison, carrying.folder.path)
+    return comparison
+
+
+def load(folder: str | Path) -> Comparison:
+    """Return the comparison of the trials that are finished in `folder`. Imports no torch.
+
+    Raises UserError where the folder holds no experiment.
+    """
+    kept = ResultsFolder(Path(folder))
+    experiment = kept.experiment()
+    results: dict[str, Measurement | Failure] = {}
+
+    def gather(trials: Sequence[Trial]) -> None:
+        results.update({trial.id: result for trial in trials if (result := kept.result(trial)) is not None})
+
+    gather(tuning_trials(experiment))
+    gather(extra_trials(experiment, results))
+    gather(final_trials(experiment, choose(experiment, results)))
+    return compare(experiment, results)
+
+
+def report(folder: str | Path) -> Comparison:
+    """Write the report again from the stored results, and return the comparison. Imports no torch."""
+    comparison = load(folder)
+    write_report(comparison, Path(folder))
+    return comparison
+
+
+def check(experiment: Experiment) -> None:
+    """Find out, before anything is trained, that model and data are there. Raises UserError. Imports no torch."""
+    pretrained.locate(experiment.conditions.model)
+    if experiment.conditions.task.data.is_local():
+        experiment.conditions.task.read()
+
+
+class _Carrying:
+    """An experiment under way: what is known so far, and how to learn the rest."""
+
+    def __init__(self, folder: ResultsFolder, place: Place, watcher: Watcher) -> None:
+        self.folder = folder
+        self.results: dict[str, Measurement | Failure] = {}
+        self._place = place
+        self._watcher = watcher
+
+    def finish(self, trials: Sequence[Trial], expected: int) -> None:
+        """Carry out those of `trials` that the folder lacks; each result is kept before the next trial begins.
+
+        `expected` is how many trials there are in all, as far as is known.
+        """
+        stored = {trial.id: self.folder.result(trial) for trial in trials}
+        known = {name: result for name, result in stored.items() if _is_settled(result)}
+        self.results.update({name: result for name, result in known.items() if result is not None})
+        self._watcher.expect(expected, len(self.results))
+        missing = [trial for trial in trials if trial.id not in known]
+        for result in self._place.run(missing, self.folder.path, self._watcher):
+            self.folder.keep(result)
+            self.results[result.trial.id] = result
+            self._watcher.finish(result)
+
+
+def _is_settled(result: Measurement | Failure | None) -> bool:
+    return isinstance(result, Measurement) or (isinstance(result, Failure) and result.is_answer)

@@ -1,0 +1,108 @@
+"""Following an experiment: a live view on a terminal, line by line elsewhere."""
+
+from __future__ import annotations
+
+import time
+from statistics import fmean
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from loralab.experiment import Trial
+from loralab.progress import Progress
+from loralab.report.numbers import duration
+from loralab.results import Failure, Measurement
+
+
+class Display:
+    """Shows trials done and to do, the step, loss and speed of the one under way, and the time that is left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._clock = _Clock()
+        self._live = console.is_terminal
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._all: TaskID = self._bars.add_task("trials", total=None, note="")
+        self._one: TaskID = self._bars.add_task("", total=None, note="", visible=False)
+
+    def __enter__(self) -> Display:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def expect(self, trials: int, done: int) -> None:
+        """Show how many trials there are and are done."""
+        self._clock.expect(trials, done)
+        self._bars.update(self._all, total=trials, completed=done)
+
+    def begin(self, trial: Trial) -> None:
+        """Show which trial is under way."""
+        self._clock.begin()
+        self._bars.reset(self._one, description=trial.id, total=None, note="starting", visible=True)
+
+    def progress(self, moment: Progress) -> None:
+        """Show how far it is."""
+        facts: list[str] = [moment.activity]
+        if moment.loss is not None:
+            facts.append(f"loss {moment.loss:.3f}")
+        if moment.tokens_per_second is not None:
+            facts.append(f"{moment.tokens_per_second:,.0f} tokens/s")
+        total = moment.steps or None
+        self._bars.update(self._one, completed=moment.step, total=total, note=", ".join(facts))
+        self._bars.update(self._all, note=self._clock.left())
+
+    def finish(self, result: Measurement | Failure) -> None:
+        """Say in a line what the trial gave; it stays above the live view."""
+        self._clock.finish()
+        self._bars.update(self._all, completed=self._clock.done, note=self._clock.left())
+        place = f"[{self._clock.done}/{self._clock.total}] {result.trial.id}"
+        line = f"{place}: {_outcome(result)}"
+        self._console.print(
+            line if self._live else f"{line}; {self._clock.left()}", markup=False, highlight=False, soft_wrap=True
+        )
+
+
+class _Clock:
+    """Tells the time that is left, from the mean of the trials that are done."""
+
+    def __init__(self) -> None:
+        self.total = self.done = 0
+        self._begun = time.monotonic()
+        self._spent: list[float] = []
+
+    def expect(self, total: int, done: int) -> None:
+        self.total, self.done = total, done
+
+    def begin(self) -> None:
+        self._begun = time.monotonic()
+
+    def finish(self) -> None:
+        self.done += 1
+        self._spent.append(time.monotonic() - self._begun)
+
+    def left(self) -> str:
+        if not self._spent:
+            return ""
+        mean = fmean(self._spent)
+        under_way = min(time.monotonic() - self._begun, mean)
+        return f"about {duration(max(0.0, mean * (self.total - self.done) - under_way))} left"
+
+
+def _outcome(result: Measurement | Failure) -> str:
+    if isinstance(result, Failure):
+        return f"failed, {result.reason}: {result.message}"
+    metrics = [result.trial.conditions.task.metrics[0].name, result.trial.conditions.task.tuning_metric]
+    scores = ", ".join(f"{name.replace('_', ' ')} {result.scores[name]:.4f}" for name in metrics)
+    split = "test" if result.trial.stage == "final" else "validation"
+    return f"{scores} on {split}, trained {duration(result.seconds.training)}"

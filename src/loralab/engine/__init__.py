@@ -1,0 +1,1 @@
+"""What makes the loop fast, out of sight of methods, tasks and report."""

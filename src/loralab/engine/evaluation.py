@@ -1,0 +1,50 @@
+"""Running a network over a whole split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loralab.engine.batches import evaluation_batches
+from loralab.tasks import Task
+from loralab.tasks.classification import Examples
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+BATCHES = 4  # evaluation keeps no activations, so its batches are so many times those of training
+
+
+def predict(
+    network: nn.Module,
+    task: Task,
+    examples: Examples,
+    tokenizer: PreTrainedTokenizerBase,
+    batch_size: int,
+    told: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005 - the names tell what is passed
+) -> npt.NDArray[np.float32]:
+    """Return the network's logits for every example, (rows, labels), in the order of the examples, dropout off.
+
+    `batch_size` is that of training; `told` hears of the batches done and their total.
+    """
+    import torch
+
+    device = next(network.parameters()).device
+    batches = evaluation_batches(examples.lengths, BATCHES * batch_size)
+    found: list[npt.NDArray[Any]] = []
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        for done, indices in enumerate(batches, start=1):
+            batch = {name: tensor.to(device) for name, tensor in task.collate(examples, indices, tokenizer).items()}
+            found.append(task.logits(network, batch).cpu().numpy())
+            told(done, len(batches))
+    network.train(was_training)
+    logits = np.concatenate(found)
+    restored = np.empty_like(logits)
+    restored[np.concatenate(batches)] = logits
+    return restored

@@ -1,0 +1,23 @@
+"""The errors a user can fix. Each message names the place, the value and the way out."""
+
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """Something the user can put right. The command line prints the message alone and exits with status 2."""
+
+
+class MistakesError(UserError):
+    """Every mistake of one source at once, so that nobody has to find them one run at a time."""
+
+    def __init__(self, source: str, mistakes: Sequence[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        super().__init__("\n  ".join([f"{source} has {count}:", *mistakes]))
+
+
+class DivergedError(Exception):
+    """A training loss that is no longer a finite number: an answer about the arm, not a bug."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"the training loss was {loss} at step {step}")

@@ -1,0 +1,127 @@
+"""The question: what is fixed, what is compared, what is repeated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from loralab.methods import Method, Untouched
+from loralab.settings import Settings
+from loralab.tasks import Task
+
+UNTOUCHED = "untouched"  # the name under which the model before any training is scored
+
+Stage = Literal["tuning", "final"]
+Share = Annotated[float, Field(ge=0, le=1)]
+ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Conditions(Settings):
+    """What all arms share."""
+
+    model: str  # a folder, a hub id, or `package:NAME` for a model that comes with pip
+    task: Task
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None  # optimizer steps, instead of epochs
+    batch_size: PositiveInt = 8  # texts in a forward pass
+    accumulation: PositiveInt = 1  # forward passes in an optimizer step
+    warmup: Share = 0.1  # share of the steps in which the learning rate rises; then it falls linearly to zero
+    weight_decay: NonNegativeFloat = 0.01  # not on biases and norms
+    max_grad_norm: PositiveFloat = 1.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of training; scores and saved models are float32
+    validations_per_epoch: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> Conditions:
+        if (self.epochs is None) == (self.steps is None):
+            raise PydanticCustomError("length", "give either epochs or steps")
+        return self
+
+
+class Arm(Settings):
+    """A named method with the learning rates it may choose from."""
+
+    method: Method
+    learning_rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+
+    @field_validator("learning_rates", mode="after")
+    @classmethod
+    def _are_distinct(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(rates)) < len(rates):
+            raise PydanticCustomError("distinct", "a learning rate is given twice")
+        return tuple(sorted(rates))
+
+    @property
+    def is_tuned(self) -> bool:
+        """Tell whether there is a choice of learning rates."""
+        return len(self.learning_rates) > 1
+
+
+class Experiment(Settings):
+    """The whole question."""
+
+    baseline: str
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]  # in a file, a number n means 0 to n - 1
+    tuning_seed: NonNegativeInt = 1_000_000  # learning rates are chosen on it; no final trial uses it
+    margin: dict[str, PositiveFloat] = Field(default_factory=dict)  # metric -> the smallest difference that matters
+    conditions: Conditions
+    arms: Annotated[dict[ArmName, Arm], Field(min_length=1)]
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_to_seeds(cls, value: Any) -> Any:
+        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Experiment:
+        mistakes = []
+        names = ", ".join(self.arms)
+        if self.baseline not in self.arms:
+            mistakes.append(f"baseline: no arm is called {self.baseline!r}; the arms are {names}")
+        if UNTOUCHED in self.arms:
+            mistakes.append(f"arms.{UNTOUCHED}: the name is kept for the model before any training")
+        if len(set(self.seeds)) < len(self.seeds):
+            mistakes.append(f"seeds: {list(self.seeds)} names a seed twice")
+        if self.tuning_seed in self.seeds:
+            mistakes.append(f"tuning_seed: {self.tuning_seed} is also a final seed; choose another")
+        tries = {name: len(arm.learning_rates) for name, arm in self.arms.items() if arm.is_tuned}
+        if len(set(tries.values())) > 1:
+            counts = ", ".join(f"{name} has {count}" for name, count in tries.items())
+            mistakes.append(f"arms: every tuned arm needs the same number of learning rates, but {counts}")
+        metrics = [metric.name for metric in self.conditions.task.metrics]
+        mistakes += [
+            f"margin: no metric is called {name!r}; there are {', '.join(metrics)}"
+            for name in self.margin
+            if name not in metrics
+        ]
+        if mistakes:
+            # Several at once: `files` splits them into lines of their own.
+            raise PydanticCustomError("experiment", "{mistakes}", {"mistakes": "\n".join(mistakes)})
+        return self
+
+
+class Trial(Settings):
+    """One training run, complete in itself: it pickles, and any machine that receives it can carry it out."""
+
+    stage: Stage
+    arm: str
+    method: Method | Untouched
+    learning_rate: PositiveFloat | None  # None: nothing is trained
+    seed: NonNegativeInt
+    conditions: Conditions
+
+    @property
+    def id(self) -> str:
+        """A readable name, unique within an experiment and fit for a file."""
+        rate = "" if self.learning_rate is None else f"-lr{self.learning_rate:g}"
+        return f"{self.stage}-{self.arm}{rate}-seed{self.seed}"

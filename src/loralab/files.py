@@ -1,0 +1,171 @@
+"""From an experiment file to an Experiment, or to one error that lists every mistake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from loralab import recipes
+from loralab.errors import MistakesError, UserError
+from loralab.experiment import Experiment
+
+Changes = Mapping[str, Any]  # dotted place -> new value, such as {"conditions.model": "bert-base-uncased"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people expect it: `1e-5` is a number (as in YAML 1.2), and a key given twice is an error."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    twice = next((key for position, key in enumerate(keys) if key in keys[:position]), None)
+    if twice is not None:
+        raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+
+
+def read_experiment(source: str | Path, changes: Changes | None = None, arms: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file or a shipped recipe, apply `changes`, and keep only `arms` where they are named.
+
+    Raises MistakesError, which lists every mistake with its place and the way out.
+    """
+    name, text = _find(source)
+    try:
+        raw = yaml.load(text, _Loader)  # a SafeLoader: it builds nothing but plain values
+    except yaml.YAMLError as error:
+        raise UserError(f"{name} is not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{name} holds no experiment: it should have baseline, seeds, conditions and arms")
+    if arms:
+        _keep_arms(raw, arms, name)
+    for place, value in (changes or {}).items():
+        _set(raw, place, value, name)
+    return parse_experiment(raw, name)
+
+
+def parse_experiment(raw: Any, name: str) -> Experiment:
+    """Turn plain values into an Experiment; `name` says in messages where they came from."""
+    try:
+        return Experiment.model_validate(raw)
+    except ValidationError as error:
+        raise MistakesError(name, [line for detail in error.errors() for line in _describe(detail, raw)]) from None
+
+
+def _find(source: str | Path) -> tuple[str, str]:
+    path = Path(source)
+    if path.is_file():
+        try:
+            return path.name, path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} can't be read: {error}") from None
+    if str(source) in recipes.names():
+        return f"recipe {source}", recipes.text(str(source))
+    known = ", ".join(recipes.names())
+    raise UserError(f"{source}: no such file, and no recipe of that name; recipes are {known}")
+
+
+def _keep_arms(raw: dict[str, Any], arms: Sequence[str], name: str) -> None:
+    there = raw.get("arms")
+    if not isinstance(there, dict):
+        return  # the mistake is told when the whole file is read
+    unknown = [arm for arm in arms if arm not in there]
+    if unknown:
+        raise UserError(f"{name}: no arm is called {', '.join(unknown)}; the arms are {', '.join(there)}")
+    raw["arms"] = {arm: there[arm] for arm in arms}
+
+
+def _set(raw: dict[str, Any], place: str, value: Any, name: str) -> None:
+    *parents, last = place.split(".")
+    inner = raw
+    for key in parents:
+        step = inner.setdefault(key, {})
+        if key == "data" and isinstance(step, str):  # `data: imdb` is short for `data: {source: imdb}`
+            step = inner[key] = {"source": step}
+        if not isinstance(step, dict):
+            raise UserError(f"{name}: can't set {place}: {key} is {step!r}, which has no parts")
+        inner = step
+    inner[last] = value
+
+
+def _describe(detail: ErrorDetails, raw: Any) -> list[str]:
+    """Return one line for each mistake that pydantic's `detail` stands for."""
+    kind = detail["type"]
+    if kind == "experiment":
+        return str(detail["ctx"]["mistakes"]).split("\n")
+    place, value = _place(detail["loc"], raw), detail["input"]
+    if kind == "extra_forbidden":
+        *parents, key = detail["loc"]
+        known = _known_names(parents)
+        close = get_close_matches(str(key), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+        return [f"{_place(tuple(parents), raw) or 'the file'}: no setting is called {str(key)!r}; {hint}"]
+    messages = {
+        "missing": "is missing",
+        "greater_than": f"{value!r} is not a positive number",
+        "greater_than_equal": f"{value!r} is negative",
+        "string_pattern_mismatch": "a name starts with a letter or digit; '.', '_' and '-' may follow",
+        "union_tag_not_found": "has no 'kind'",
+        "union_tag_invalid": f"{detail.get('ctx', {}).get('tag')!r} is no kind of it; "
+        f"there are {detail.get('ctx', {}).get('expected_tags')}",
+    }
+    message = messages.get(kind) or f"{detail['msg']}" + ("" if isinstance(value, dict | list) else f", not {value!r}")
+    return [f"{place}: {message}" if place else message]
+
+
+def _place(location: Sequence[int | str], raw: Any) -> str:
+    """Return the dotted place in the file, without what pydantic adds to it: tags of unions and marks of keys."""
+    parts: list[str] = []
+    for position, key in enumerate(location):
+        inside = (isinstance(raw, dict) and key in raw) or (isinstance(raw, list) and isinstance(key, int))
+        is_missing = position == len(location) - 1 and isinstance(raw, dict) and key != "[key]"
+        if inside:
+            raw = raw[key]
+        if inside or is_missing:
+            parts.append(str(key))
+    return ".".join(parts)
+
+
+def _known_names(location: Sequence[int | str]) -> list[str]:
+    """Return the settings that exist at `location`."""
+    kinds: tuple[Any, ...] = (Experiment,)
+    for key in location:
+        tagged = [kind for kind in kinds if _tag(kind) == key]
+        if tagged:
+            kinds = tuple(tagged)
+            continue
+        models = [kind for kind in kinds if _is_model(kind)]
+        inner = [model.model_fields[key].annotation for model in models if key in model.model_fields]
+        kinds = tuple(part for annotation in inner or kinds for part in _parts(annotation))
+    return sorted({name for kind in kinds if _is_model(kind) for name in kind.model_fields})
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """Return the classes inside an annotation: members of unions, values of mappings, items of sequences."""
+    if get_origin(annotation) is None:
+        return (annotation,)
+    return tuple(part for argument in get_args(annotation) for part in _parts(argument))
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _tag(kind: Any) -> str | None:
+    return kind.model_fields["kind"].default if _is_model(kind) and "kind" in kind.model_fields else None

@@ -1,0 +1,131 @@
+"""The folder of an experiment: one file a finished trial, written whole or not at all.
+
+experiment.json      the experiment, as last run
+trials/ID.json       a Measurement or a Failure
+models/ARM/seed-N/   the model of a final trial, with its tokenizer
+report.html, report.md, charts/
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from loralab.errors import UserError
+from loralab.experiment import Experiment, Trial
+from loralab.results import SCHEMA, Failure, Measurement, ResultFile
+
+
+class ResultsFolder:
+    """Keeps the results of one experiment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one process. Raises UserError where another one holds it, or it can't be written."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{self.path}: another loralab is at work here; wait for it, or choose another --out"
+            ) from None
+        except OSError as error:
+            raise UserError(f"{self.path} can't be written: {error}; choose another --out") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def keep_experiment(self, experiment: Experiment) -> None:
+        """Write down the experiment, so that the report can be made again."""
+        _write(self.path / "experiment.json", experiment.model_dump_json(indent=2))
+
+    def experiment(self) -> Experiment:
+        """Return the experiment as last run. Raises UserError where there is none."""
+        file = self.path / "experiment.json"
+        if not file.is_file():
+            raise UserError(f"{self.path}: no experiment.json; give the folder of an experiment that was run")
+        return Experiment.model_validate_json(file.read_bytes())
+
+    def keep(self, result: Measurement | Failure) -> None:
+        """Write down a result."""
+        text = ResultFile(schema_version=SCHEMA, result=result).model_dump_json()
+        _write(self._file(result.trial), text)
+
+    def result(self, trial: Trial) -> Measurement | Failure | None:
+        """Return what is known of `trial`, if anything.
+
+        Raises UserError where the folder holds a trial of the same name under other conditions.
+        """
+        file = self._file(trial)
+        if not file.exists():
+            return None
+        found = _read(file)
+        if found.trial != trial:
+            differences = "\n  ".join(_differences(found.trial, trial))
+            raise UserError(
+                f"{self.path} belongs to another experiment; its {trial.id} differs in\n  {differences}\n"
+                "choose another --out, or remove the folder"
+            )
+        return found
+
+    def model_folder(self, trial: Trial) -> Path:
+        """Return where the model of a final trial belongs."""
+        return self.path / "models" / trial.arm / f"seed-{trial.seed}"
+
+    def _file(self, trial: Trial) -> Path:
+        return self.path / "trials" / f"{trial.id}.json"
+
+
+def _write(file: Path, text: str) -> None:
+    """Write `file` whole or not at all: a reader sees the old content or the new, whenever the process is stopped."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(file)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise UserError(f"{file} can't be written: {error}; everything finished before it is kept") from error
+
+
+def _read(file: Path) -> Measurement | Failure:
+    try:
+        return ResultFile.model_validate_json(file.read_bytes()).result
+    except ValidationError as error:
+        raise UserError(
+            f"{file} was written by another version of loralab, or changed since "
+            f"({error.error_count()} fields don't fit); remove it to carry out the trial again"
+        ) from None
+
+
+def _differences(stored: Trial, asked: Trial) -> list[str]:
+    """Return the settings in which two trials differ, as 'place (stored, now asked)'."""
+    before, now = _flat(stored.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
+    return [
+        f"{place} ({before.get(place)!r} there, {now.get(place)!r} now)"
+        for place in sorted(before.keys() | now.keys())
+        if before.get(place) != now.get(place)
+    ]
+
+
+def _flat(value: object, place: str = "") -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {place: value}
+    return {
+        key: leaf
+        for name, inner in value.items()
+        for key, leaf in _flat(inner, f"{place}.{name}" if place else str(name)).items()
+    }

@@ -1,0 +1,45 @@
+"""From a Comparison to a table in the terminal, a Markdown file and a self-contained HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from loralab.comparison import Comparison
+from loralab.report import charts, content
+from loralab.report.terminal import print_answer
+
+__all__ = ["print_answer", "write_report"]
+
+
+def write_report(comparison: Comparison, folder: Path) -> Path:
+    """Write `report.html`, `report.md` and `charts/*.svg` into `folder`; return the page's path."""
+    drawn = charts.draw(comparison)
+    (folder / "charts").mkdir(parents=True, exist_ok=True)
+    for name, svg in drawn.items():
+        (folder / "charts" / f"{name}.svg").write_text(svg, encoding="utf-8")
+    (folder / "report.md").write_text(_render("report.md.j2", comparison, drawn), encoding="utf-8")
+    page = folder / "report.html"
+    page.write_text(_render("report.html.j2", comparison, drawn), encoding="utf-8")
+    return page
+
+
+def _render(template: str, comparison: Comparison, drawn: Mapping[str, str]) -> str:
+    # HTML escapes every text; Markdown has cells of its own to protect.
+    environment = Environment(
+        loader=PackageLoader("loralab.report"),
+        autoescape=template.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
+    return environment.get_template(template).render(
+        comparison=comparison,
+        content=content,
+        # The SVG is drawn by vl-convert, which escapes the texts in it.
+        charts={name: Markup(svg) for name, svg in drawn.items()},
+    )

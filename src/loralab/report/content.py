@@ -1,0 +1,222 @@
+"""What the report says, as text and tables; terminal, Markdown and HTML only lay it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from loralab.comparison import COSTS, ArmSummary, Comparison
+from loralab.report import numbers
+from loralab.tasks.metrics import Metric
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; the first column names the row."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def answer(comparison: Comparison) -> str:
+    """State the differences from the baseline and what they cost, in a sentence."""
+    baseline, metric = comparison.baseline, _primary(comparison)
+    if not baseline.measurements:
+        why = "its trials failed" if baseline.failures else "it has no finished trial yet"
+        return f"There is nothing to compare with: {why} ({baseline.name} is the baseline)."
+    facts = next(iter(baseline.measurements.values())).data
+    seeds = len(baseline.measurements)
+    lead = (
+        f"Over {seeds} {'seed' if seeds == 1 else 'seeds'} and {facts.rows['test']:,} test texts, "
+        f"{baseline.name} reached {numbers.score_spread(baseline.scores[metric.name], metric)} {metric.title.lower()}"
+    )
+    others = [_beside(arm, metric) for arm in comparison.arms.values() if arm is not baseline]
+    return "; ".join([lead, *others]) + "."
+
+
+def caveats(comparison: Comparison) -> list[str]:
+    """Say what the answer does not claim, and what limits it."""
+    metric = _primary(comparison)
+    lines = ["These are differences and their spread over seeds; whether they are more than chance is not claimed."]
+    margin = comparison.experiment.margin.get(metric.name)
+    if margin is not None:
+        amount = numbers.difference(margin, metric).lstrip("+") + (" points" if metric.is_fraction else "")
+        lines.append(f"In this experiment, a difference matters from {amount} on.")
+    if len(comparison.experiment.seeds) == 1:
+        lines.append("With one seed, nothing is known of how much another seed would change.")
+    for arm in comparison.arms.values():
+        if arm.choice is None:
+            continue
+        if not arm.choice.tried:
+            lines.append(f"{arm.name} was not tuned: it was given one learning rate, {numbers.rate(arm.choice.rate)}.")
+        elif arm.choice.is_at_edge and arm.choice.rate is not None:
+            lines.append(
+                f"{arm.name} chose {numbers.rate(arm.choice.rate)}, the edge of the learning rates tried: "
+                "a better one may lie beyond."
+            )
+    if comparison.missing:
+        lines.append(f"{comparison.missing} final trials are missing; run the experiment again to carry them out.")
+    return lines
+
+
+def overview(comparison: Comparison) -> Table:
+    """The table that answers: quality, and costs as multiples of the baseline's."""
+    metric = _primary(comparison)
+    base = comparison.baseline.name
+    header = ["Arm", metric.title, f"less {base}, points", "Time", "Memory", "Trained", "Disk", "Rate"]
+    rows = []
+    for arm in _all_arms(comparison):
+        is_other = arm.name != base and arm is not comparison.untouched
+        rows.append(
+            [
+                arm.name,
+                numbers.score_spread(arm.scores.get(metric.name), metric),
+                numbers.difference_spread(arm.differences.get(metric.name), metric) if is_other else "",
+                *(_cost(arm, comparison, name) for name in ("training_seconds", "training_memory")),
+                _cost(arm, comparison, "trainable_parameters"),
+                _cost(arm, comparison, "saved_bytes"),
+                numbers.rate(arm.choice.rate) + ("" if arm.choice.tried else " (not tuned)") if arm.choice else "",
+            ]
+        )
+    return Table(header, rows)
+
+
+def quality(comparison: Comparison) -> Table:
+    """Every metric: mean and standard deviation over seeds."""
+    metrics = comparison.experiment.conditions.task.metrics
+    rows = [
+        [arm.name, *(numbers.score_spread(arm.scores.get(metric.name), metric) for metric in metrics)]
+        for arm in _all_arms(comparison)
+    ]
+    return Table(["Arm", *(metric.title for metric in metrics)], rows)
+
+
+def costs(comparison: Comparison) -> Table:
+    """Every cost: the mean over seeds, and the multiple of the baseline's."""
+    rows = []
+    for arm in comparison.arms.values():
+        cells = []
+        for quantity in COSTS:
+            spread = arm.costs.get(quantity.name)
+            figure = numbers.cost(spread.mean, quantity) if spread else numbers.UNKNOWN
+            is_other = arm is not comparison.baseline and spread
+            cells.append(figure + (f" ({numbers.multiple(arm.ratios.get(quantity.name))})" if is_other else ""))
+        rows.append([arm.name, *cells])
+    return Table(["Arm", *(quantity.title for quantity in COSTS)], rows)
+
+
+def speeds(comparison: Comparison) -> Table:
+    """Seconds by what they were spent on, and throughput: means over seeds."""
+    phases = ("reading", "tokenising", "loading", "training", "validation", "evaluation", "saving")
+    rows = []
+    for arm in comparison.arms.values():
+        found = list(arm.measurements.values())
+        if not found:
+            continue
+        spent = [sum(getattr(m.seconds, phase) for m in found) / len(found) for phase in phases]
+        speeds = [m.throughput for m in found if m.throughput]
+        through = [sum(getattr(s, unit) for s in speeds) / len(speeds) for unit in ("texts", "steps", "tokens")]
+        rows.append([arm.name, *map(numbers.duration, spent), *(f"{value:,.1f}" for value in through)])
+    return Table(["Arm", *(phase.capitalize() for phase in phases), "Texts/s", "Steps/s", "Tokens/s"], rows)
+
+
+def learning_rates(comparison: Comparison) -> Table:
+    """Every rate tried, with its score on validation."""
+    metric = comparison.experiment.conditions.task.tuning_metric
+    rows = []
+    for arm in comparison.arms.values():
+        if arm.choice is None:
+            continue
+        for rate, found in arm.choice.tried.items():
+            mark = "chosen" if rate == arm.choice.rate else ""
+            rows.append([arm.name, numbers.rate(rate), "failed" if found is None else f"{found:.4f}", mark])
+    return Table(["Arm", "Learning rate", f"Validation {metric.replace('_', ' ')}", ""], rows)
+
+
+def failures(comparison: Comparison) -> Table:
+    """Every trial without a measurement."""
+    rows = [[failure.trial.id, failure.reason, failure.message] for failure in comparison.failures]
+    return Table(["Trial", "Reason", "Message"], rows)
+
+
+def confusions(comparison: Comparison) -> dict[str, list[list[int]]]:
+    """Each arm's confusion matrix, summed over seeds: rows are true labels, columns predicted ones."""
+    summed: dict[str, list[list[int]]] = {}
+    for arm in comparison.arms.values():
+        matrices = [found.confusion for found in arm.measurements.values() if found.confusion]
+        if matrices:
+            summed[arm.name] = [
+                [sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)
+            ]
+    return summed
+
+
+def facts(comparison: Comparison) -> Mapping[str, str]:
+    """The conditions, the data and the machine."""
+    if not comparison.measurements:
+        return {}
+    first = comparison.measurements[0]
+    conditions, data, machine = first.trial.conditions, first.data, first.environment
+    length = f"{conditions.epochs} epochs" if conditions.epochs else f"{conditions.steps} steps"
+    batch = conditions.batch_size * conditions.accumulation
+    cut = ", ".join(f"{100 * share:.1f} % of {split}" for split, share in data.truncated.items())
+    return {
+        "Model": conditions.model,
+        "Data": f"{conditions.task.data.source}: "
+        + ", ".join(f"{count:,} {split}" for split, count in data.rows.items()),
+        "Labels": ", ".join(data.label_names),
+        "Texts cut": f"{cut}, at {conditions.task.max_length} tokens",
+        "Training": f"{length}, {batch} texts a step, {first.sameness.steps:,} steps, AdamW, warm-up over "
+        f"{100 * conditions.warmup:g} % of the steps, then linear decay, weight decay {conditions.weight_decay:g}",
+        "Precision": f"{machine.precision} in training; scores and saved models are float32",
+        "Seeds": f"{', '.join(map(str, comparison.experiment.seeds))}; learning rates were chosen on validation with "
+        f"seed {comparison.experiment.tuning_seed}",
+        "Memory": first.memory.how + ", above what was resident before the model was loaded",
+        "Machine": f"{machine.device_name}; {machine.device}, {machine.threads} threads; {machine.platform}",
+        "Versions": ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+        + f", Python {machine.python}"
+        + (f", loralab commit {machine.commit}" if machine.commit else ""),
+    }
+
+
+def loading(comparison: Comparison) -> Mapping[str, str]:
+    """For each arm, the lines that load the model of its first seed, run in the results folder."""
+    lines = {}
+    for arm in comparison.arms.values():
+        saved = [found.saved.loading for found in arm.measurements.values() if found.saved]
+        if saved:
+            lines[arm.name] = saved[0]
+    return lines
+
+
+def _primary(comparison: Comparison) -> Metric:
+    return comparison.experiment.conditions.task.metrics[0]
+
+
+def _all_arms(comparison: Comparison) -> list[ArmSummary]:
+    untouched = [comparison.untouched] if comparison.untouched.measurements else []
+    return [*untouched, *comparison.arms.values()]
+
+
+def _cost(arm: ArmSummary, comparison: Comparison, name: str) -> str:
+    if arm is comparison.untouched:
+        return ""
+    if arm is comparison.baseline:
+        quantity = next(cost for cost in COSTS if cost.name == name)
+        return numbers.cost(arm.costs[name].mean, quantity) if name in arm.costs else numbers.UNKNOWN
+    return numbers.multiple(arm.ratios.get(name))
+
+
+def _beside(arm: ArmSummary, metric: Metric) -> str:
+    difference = arm.differences.get(metric.name)
+    if difference is None:
+        return f"{arm.name} has no measurement" + (f" ({arm.failures[0].reason})" if arm.failures else "")
+    unit = " points" if metric.is_fraction else ""
+    ratios = [
+        f"{numbers.multiple(arm.ratios[name])} {what}"
+        for name, what in (("training_seconds", "the training time"), ("training_memory", "the memory"))
+        if name in arm.ratios
+    ]
+    word = "more" if difference.mean > 0 else "less"
+    amount = numbers.difference(abs(difference.mean), metric).lstrip("+")
+    return f"{arm.name} {amount}{unit} {word}, in {' and '.join(ratios)}"

@@ -1,0 +1,146 @@
+"""What a trial gave: a Measurement or a Failure. Unknown is None, never a stand-in number."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator
+
+from loralab.experiment import Trial
+from loralab.settings import Settings
+from loralab.tasks.classification import ItemScores
+
+SCHEMA = 1  # of the files; raised when a field changes its meaning
+
+
+class Point(Settings):
+    """One point on a trial's curves. Training figures are means since the point before, with dropout on."""
+
+    step: int  # optimizer steps so far
+    epoch: float
+    training_loss: float  # nats a text
+    training_accuracy: float
+    validation: dict[str, float] | None = None  # every metric, where validation was scored at this step
+
+
+class Seconds(Settings):
+    """Wall-clock seconds by what they were spent on, with the device synchronised. They don't overlap."""
+
+    reading: float
+    tokenising: float
+    loading: float
+    training: float
+    validation: float
+    evaluation: float
+    saving: float
+
+
+class Memory(Settings):
+    """Peak memory by phase in bytes, above what was resident before the model was loaded."""
+
+    training: int | None
+    evaluation: int | None
+    resident_before: int | None
+    how: str  # how it was measured, or why it is unknown
+
+
+class Throughput(Settings):
+    """What training got through in a second of training time."""
+
+    texts: float
+    steps: float
+    tokens: float  # real ones, not padding
+
+
+class Parameters(Settings):
+    """Counts of single weights; trainable ones are those with `requires_grad`."""
+
+    trainable: int
+    total: int
+
+
+class DataFacts(Settings):
+    """The data that a trial saw."""
+
+    sha256: str
+    label_names: tuple[str, ...]
+    rows: dict[str, int]  # by split
+    truncated: dict[str, float]  # share of texts cut at `max_length`, by split
+
+
+class Sameness(Settings):
+    """What arms of one seed must share for their comparison to be fair."""
+
+    head_sha256: str  # the head as it was drawn
+    order_sha256: str | None  # texts in the order of training
+    steps: int
+    tokens: int  # real tokens trained on
+
+
+class Saved(Settings):
+    """A model on disk."""
+
+    folder: str  # relative to the results folder
+    bytes: int  # of the model's files, the tokenizer's left out
+    loading: str  # the Python lines that load it
+
+
+class Environment(Settings):
+    """Where and with what a trial was carried out."""
+
+    device: str
+    device_name: str
+    threads: int
+    platform: str
+    python: str
+    precision: str  # of training
+    versions: dict[str, str]
+    commit: str | None  # of loralab itself, where it runs from a git checkout
+
+
+class Measurement(Settings):
+    """A finished trial."""
+
+    kind: Literal["measurement"] = "measurement"
+    trial: Trial
+    scores: dict[str, float]  # on validation for tuning, on test for final
+    items: ItemScores | None  # of the test set
+    confusion: tuple[tuple[int, ...], ...] | None
+    curve: tuple[Point, ...]
+    seconds: Seconds
+    memory: Memory
+    throughput: Throughput | None  # None where nothing was trained
+    parameters: Parameters
+    saved: Saved | None
+    data: DataFacts
+    sameness: Sameness
+    environment: Environment
+
+
+class Failure(Settings):
+    """A trial without a measurement, and why.
+
+    'out of memory' and 'diverged' are answers about the arm. The others say nothing about it: the trial is carried out
+    again when the experiment is run again.
+    """
+
+    kind: Literal["failure"] = "failure"
+    trial: Trial
+    reason: Literal["out of memory", "diverged", "crashed", "killed"]
+    message: str
+    traceback: str | None = None
+
+    @property
+    def is_answer(self) -> bool:
+        """Tell whether carrying out the trial again could only fail again."""
+        return self.reason in ("out of memory", "diverged")
+
+
+Result = Annotated[Measurement | Failure, Discriminator("kind")]
+
+
+class ResultFile(Settings):
+    """What one file holds: a result and the version of its form."""
+
+    schema_version: int
+    result: Result

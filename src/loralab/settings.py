@@ -1,0 +1,9 @@
+"""The base of everything that is read from or written to a file."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Settings(BaseModel):
+    """Immutable, and strict about unknown names: a misspelt setting is an error, never a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,0 +1,185 @@
+"""Text classification: one label for each text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import PositiveInt
+
+from loralab import pretrained
+from loralab.data.rows import LabelledData, Rows
+from loralab.data.sources import Data
+from loralab.errors import UserError
+from loralab.settings import Settings
+from loralab.tasks.metrics import CLASSIFICATION, Metric, classification_scores, confusion, log_losses
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from loralab.pretrained import Loaded
+
+AUTO_CLASS = "AutoModelForSequenceClassification"
+PEFT_AUTO_CLASS = "AutoPeftModelForSequenceClassification"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokenised rows of one split, not padded."""
+
+    ids: tuple[str, ...]
+    input_ids: list[list[int]]
+    labels: tuple[int, ...]
+    truncated: int  # texts that were longer than `max_length` tokens
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each example."""
+        return np.array([len(tokens) for tokens in self.input_ids], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """The outcome of a batch, as sums, so that batches of different size can be added up."""
+
+    loss: torch.Tensor  # scalar, float32: summed over the batch's texts, in nats
+    correct: torch.Tensor  # scalar: texts whose most likely label was right
+
+
+class ItemScores(Settings):
+    """What a model made of every test item, in the order of the items; four sequences of one length."""
+
+    ids: tuple[str, ...]
+    labels: tuple[int, ...]
+    predictions: tuple[int, ...]
+    log_losses: tuple[float, ...]  # nats
+
+
+class Classification(Settings):
+    """One label for each text, chosen by a linear head on a pretrained encoder or decoder."""
+
+    kind: Literal["classification"] = "classification"
+    data: Data
+    max_length: PositiveInt = 256  # tokens; longer texts are cut, and their share is recorded
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """How this task is scored; the first metric is the primary one."""
+        return CLASSIFICATION
+
+    @property
+    def tuning_metric(self) -> str:
+        """The metric, the lower the better, by which learning rates are chosen: finer than accuracy on few rows."""
+        return "log_loss"
+
+    def read(self) -> LabelledData:
+        """Read the rows. Raises UserError with all mistakes of the source."""
+        return self.data.read()
+
+    def tokenise(self, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Examples:
+        """Turn texts into token ids, cut at `max_length`."""
+        if self.max_length > tokenizer.model_max_length:
+            raise UserError(
+                f"task.max_length: this model reads at most {tokenizer.model_max_length} tokens, not {self.max_length}"
+            )
+        input_ids = tokenizer(list(rows.texts), truncation=True, max_length=self.max_length)["input_ids"]
+        # Only a text that fills the limit can have been cut; its whole length tells.
+        full = [text for text, tokens in zip(rows.texts, input_ids, strict=True) if len(tokens) == self.max_length]
+        whole = tokenizer(full, verbose=False)["input_ids"] if full else []
+        return Examples(
+            ids=rows.ids,
+            input_ids=input_ids,
+            labels=rows.labels,
+            truncated=sum(len(tokens) > self.max_length for tokens in whole),
+        )
+
+    def load(self, model: str, tokenizer: PreTrainedTokenizerBase, label_names: Sequence[str]) -> Loaded:
+        """Load the pretrained model with a head for the labels, in float32. The head is drawn at random: seed first."""
+        import transformers
+
+        loaded = pretrained.load_model(
+            getattr(transformers, AUTO_CLASS),
+            model,
+            peft_task="SEQ_CLS",
+            num_labels=len(label_names),
+            id2label=dict(enumerate(label_names)),
+            label2id={name: index for index, name in enumerate(label_names)},
+        )
+        config = loaded.network.config
+        if config.pad_token_id is None:  # a decoder reads its answer at the last token that isn't padding
+            config.pad_token_id = tokenizer.pad_token_id
+        return loaded
+
+    def collate(
+        self, examples: Examples, indices: Sequence[int] | npt.NDArray[np.int64], tokenizer: PreTrainedTokenizerBase
+    ) -> dict[str, torch.Tensor]:
+        """Return a batch padded to its longest text.
+
+        `input_ids` and `attention_mask`: (batch, tokens); `labels`: (batch).
+        """
+        import torch
+
+        batch = tokenizer.pad({"input_ids": [examples.input_ids[i] for i in indices]}, return_tensors="pt")
+        return {
+            "input_ids": batch["input_ids"],
+            "attention_mask": batch["attention_mask"],
+            "labels": torch.tensor([examples.labels[i] for i in indices]),
+        }
+
+    def logits(self, network: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return (batch, labels) in float32."""
+        output = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        logits: torch.Tensor = output.logits.float()
+        return logits
+
+    def loss(self, network: Any, batch: Mapping[str, torch.Tensor]) -> BatchLoss:
+        """Return the batch's cross-entropy and right answers, both summed."""
+        from torch.nn.functional import cross_entropy
+
+        logits = self.logits(network, batch)
+        return BatchLoss(
+            loss=cross_entropy(logits, batch["labels"], reduction="sum"),
+            correct=(logits.argmax(dim=-1) == batch["labels"]).sum().detach(),
+        )
+
+    def items(self, examples: Examples, logits: npt.NDArray[np.float32]) -> ItemScores:
+        """Judge `logits` (rows, labels) item by item."""
+        return ItemScores(
+            ids=examples.ids,
+            labels=examples.labels,
+            predictions=tuple(int(label) for label in logits.argmax(axis=1)),
+            log_losses=tuple(float(loss) for loss in log_losses(logits, examples.labels)),
+        )
+
+    def scores(self, items: ItemScores, label_count: int) -> dict[str, float]:
+        """Return every metric by name."""
+        return classification_scores(items.labels, items.predictions, items.log_losses, label_count)
+
+    def confusion(self, items: ItemScores, label_count: int) -> tuple[tuple[int, ...], ...]:
+        """Return the confusion matrix: rows are true labels, columns predicted ones."""
+        return confusion(items.labels, items.predictions, label_count)
+
+    def loading_lines(self, network: Any, folder: str, *, adapter: bool) -> str:
+        """Return the Python lines that load what was saved in `folder`, with the arguments without which it fails.
+
+        PEFT builds the base model anew from the checkpoint's own configuration, which knows neither the labels nor, in
+        a decoder, the padding token.
+        """
+        if not adapter:
+            return f'from transformers import {AUTO_CLASS}\nmodel = {AUTO_CLASS}.from_pretrained("{folder}")'
+        config = network.config
+        arguments = {"num_labels": config.num_labels, "id2label": config.id2label, "dtype": "float32"}
+        if config.pad_token_id is not None:
+            arguments["pad_token_id"] = config.pad_token_id
+        listed = "".join(f",\n    {name}={value!r}" for name, value in arguments.items())
+        return (
+            f"from peft import {PEFT_AUTO_CLASS}\n"
+            f'model = {PEFT_AUTO_CLASS}.from_pretrained(\n    "{folder}"{listed},\n)'
+        )
