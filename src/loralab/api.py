@@ -65,11 +65,15 @@ def report(folder: str | Path) -> Comparison:
     return comparison
 
 
-def check(experiment: Experiment) -> None:
-    """Find out, before anything is trained, that model and data are there. Raises UserError. Imports no torch."""
+def check(experiment: Experiment, *, on_hub: bool = True) -> None:
+    """Find out, before anything is trained, that model and data can be used; `on_hub` asks the hub too, if need be.
+
+    Raises UserError. Imports no torch.
+    """
     pretrained.locate(experiment.conditions.model)
-    if experiment.conditions.task.data.is_local():
-        experiment.conditions.task.read()
+    task = experiment.conditions.task
+    if on_hub or not task.data.is_on_hub():
+        task.read()
 
 
 class _Carrying:

@@ -77,7 +77,7 @@ def plan(
 ) -> None:
     """Print the trials of an experiment without carrying them out."""
     read = _read(experiment, model, data, rows, seeds, arms, changes)
-    api.check(read)
+    api.check(read, on_hub=False)  # a plan needs no download
     _print_plan(read, Console())
 
 

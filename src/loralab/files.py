@@ -115,17 +115,24 @@ def _describe(detail: ErrorDetails, raw: Any) -> list[str]:
         known = _known_names(parents)
         close = get_close_matches(str(key), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-        return [f"{_place(tuple(parents), raw) or 'the file'}: no setting is called {str(key)!r}; {hint}"]
+        parent = place.removesuffix(str(key)).removesuffix(".") or "the file"
+        return [f"{parent}: no setting is called {str(key)!r}; {hint}"]
+    context = detail.get("ctx", {})
     messages = {
         "missing": "is missing",
         "greater_than": f"{value!r} is not a positive number",
         "greater_than_equal": f"{value!r} is negative",
+        "too_short": "is empty",
         "string_pattern_mismatch": "a name starts with a letter or digit; '.', '_' and '-' may follow",
         "union_tag_not_found": "has no 'kind'",
-        "union_tag_invalid": f"{detail.get('ctx', {}).get('tag')!r} is no kind of it; "
-        f"there are {detail.get('ctx', {}).get('expected_tags')}",
+        "union_tag_invalid": f"{context.get('tag')!r} is no kind of it; there are {context.get('expected_tags')}",
+        **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), f"{value!r} is not a whole number"),
+        **dict.fromkeys(("float_parsing", "float_type"), f"{value!r} is not a number"),
+        **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), f"{value!r} is no mapping of settings"),
+        "tuple_type": f"{value!r} is not a list",
+        "literal_error": f"{value!r} is not one of {context.get('expected')}",
     }
-    message = messages.get(kind) or f"{detail['msg']}" + ("" if isinstance(value, dict | list) else f", not {value!r}")
+    message = messages.get(kind, detail["msg"])
     return [f"{place}: {message}" if place else message]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loralab.errors import UserError
+from loralab.hub import is_hub_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -60,8 +61,7 @@ def locate(model: str) -> str:
     folder = Path(model).expanduser()
     if (folder / "config.json").is_file():
         return str(folder.resolve())
-    looks_like_path = folder.exists() or folder.is_absolute() or model.startswith(".") or model.count("/") != 1
-    if looks_like_path and model.count("/") != 0:
+    if folder.exists() or not is_hub_id(model):
         raise UserError(f"model: no config.json in the folder {model!r}; name a saved transformers model or a hub id")
     return model
 

@@ -2,8 +2,8 @@
 
 Real prose that comes with pip packages, for an experiment that needs no download. It is read from the source files with
 `ast`, never by importing them. What would give the answer away is taken out: library names, module paths, links, code
-and tables, and paragraphs that several libraries share. All paragraphs of one file fall into one split, and no text is
-in two, so that near copies within a file can't be learnt by heart. The same installed versions give the same corpus.
+and tables, and paragraphs that several libraries share. No text is in two splits, nor are there two texts of one
+library that open alike. The same installed versions give the same corpus.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from loralab.errors import UserError
 
 SOURCE = "package:docstrings"
 LIBRARIES = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "pandas": "pandas", "torch": "torch"}
-ROWS = {"train": 2000, "validation": 500, "test": 1500}  # balanced over the libraries
+ROWS = {"train": 1250, "validation": 250, "test": 1000}  # balanced over the libraries
 FILES_PER_LIBRARY = 600  # more than enough paragraphs; torch alone has thousands of files
-MOST_PER_FILE = 20  # no single file makes up a split
-WORDS = range(12, 61)  # shorter says too little, longer is seldom one paragraph of prose
+MOST_PER_FILE = 20  # no single file makes up a library
+WORDS = range(13, 37)  # shorter says too little, longer is seldom one thought and takes longer to train on
 OPENING_WORDS = 6  # paragraphs of one library that open alike are copies with other parameters
 REVISION = 1  # raised whenever the rules below change, so that cached paragraphs are read anew
 
@@ -38,7 +38,7 @@ _NOT_PROSE = re.compile(r">>>|^\s*\.\. |^\s*[-=+~^*|]{3}|^\s*:\w+|\s{4,}|^\s*[-*
 _ROLE = re.compile(r":[\w:+-]+:`~?([^`]*)`")
 _DOTTED = re.compile(r"\bhttps?:\S+|\b[A-Za-z_]\w*(?:[./]\w+)+\b(?:\(\))?")
 _NAMES = re.compile(
-    r"\b(?:numpy|np|scipy|sp|scikit-?learn|scikits?|sklearn|pandas|pd|py-?torch|torch\w*|aten)\b['’]?s?", re.I
+    r"\b(?:np|sp|pd|aten|\w*(?:numpy|scipy|scikit|sklearn|pandas|torch)\w*(?:-learn)?)\b(?:['’]s)?", re.IGNORECASE
 )
 _TIDY = [(re.compile(r"[`*]+"), ""), (re.compile(r"\s+"), " "), (re.compile(r" ([.,;:)])"), r"\1")]
 
@@ -64,23 +64,26 @@ def _cache_file() -> Path:
     if missing:
         raise UserError(f"data: the embedded corpus needs {', '.join(missing)}; run: pip install 'loralab[quickstart]'")
     versions = [f"{distribution}=={version(distribution)}" for distribution in LIBRARIES.values()]
-    key = hashlib.sha256(" ".join([*versions, str(REVISION)]).encode()).hexdigest()[:16]
+    key = _hash(" ".join([*versions, str(REVISION)]))[:16]
     folder = os.environ.get("LORALAB_CACHE") or user_cache_path("loralab")
     return Path(folder) / f"docstrings-{key}.json"
 
 
 def _build() -> dict[str, list[Mapping[str, Any]]]:
-    paragraphs = {library: _paragraphs_by_file(library) for library in LIBRARIES}
-    keep = _told_apart(paragraphs)
     corpus: dict[str, list[Mapping[str, Any]]] = {split: [] for split in ROWS}
-    for library, files in paragraphs.items():
-        left = [[text for text in texts if text in keep][:MOST_PER_FILE] for texts in files.values()]
+    for library, texts in _told_apart({library: _paragraphs_by_file(library) for library in LIBRARIES}).items():
+        if len(texts) < sum(ROWS.values()) // len(LIBRARIES):
+            raise UserError(f"data: this version of {library} has too few paragraphs of prose ({len(texts)})")
+        left = sorted(texts, key=_hash)  # as good as random, and the same everywhere
         for split, count in ROWS.items():
-            texts: list[str] = []
-            while len(texts) < count // len(LIBRARIES):
-                texts += left.pop()
-            corpus[split] += [{"text": text, "label": library} for text in texts[: count // len(LIBRARIES)]]
+            each = count // len(LIBRARIES)
+            corpus[split] += [{"text": text, "label": library} for text in left[:each]]
+            left = left[each:]
     return corpus
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _paragraphs_by_file(library: str) -> dict[str, list[str]]:
@@ -92,7 +95,7 @@ def _paragraphs_by_file(library: str) -> dict[str, list[str]]:
     names = [
         name for name in names if not re.search(r"(^|/)(_?tests?|conftest|test_\w+|_vendor|externals?)(/|\.py$)", name)
     ]
-    names.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
+    names.sort(key=_hash)
     return {name: list(_paragraphs(root.parent / name)) for name in names[:FILES_PER_LIBRARY]}
 
 
@@ -133,13 +136,21 @@ def clean(paragraph: str) -> str | None:
     return text if is_sentence and len(text.split()) in WORDS else None
 
 
-def _told_apart(paragraphs: Mapping[str, Mapping[str, Iterable[str]]]) -> set[str]:
-    """Return the texts to keep: of those that open alike in one library the first, none that open alike in several."""
-    first: dict[tuple[str, str], str] = {}
+def _told_apart(paragraphs: Mapping[str, Mapping[str, Iterable[str]]]) -> dict[str, list[str]]:
+    """Return each library's texts to keep: of those that open alike the first, and none that open like another's."""
+    first: dict[str, dict[str, tuple[str, str]]] = {library: {} for library in paragraphs}
     for library, files in paragraphs.items():
-        for texts in files.values():
+        for file, texts in files.items():
             for text in texts:
                 opening = " ".join(re.sub(r"[^a-z ]", "", text.lower()).split()[:OPENING_WORDS])
-                first.setdefault((opening, library), text)
-    libraries = Counter(opening for opening, _ in first)
-    return {text for (opening, _), text in first.items() if libraries[opening] == 1}
+                first[library].setdefault(opening, (file, text))
+    shared = Counter(opening for openings in first.values() for opening in openings)
+    kept: dict[str, list[str]] = {}
+    for library, openings in first.items():
+        of_file: Counter[str] = Counter()
+        kept[library] = []
+        for opening, (file, text) in openings.items():
+            of_file[file] += 1
+            if shared[opening] == 1 and of_file[file] <= MOST_PER_FILE:
+                kept[library].append(text)
+    return kept

@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from loralab.data import docstrings
 from loralab.data.rows import LabelledData, Rows, stratified_order
 from loralab.errors import MistakesError, UserError
+from loralab.hub import is_hub_id
 from loralab.settings import Settings
 
 SPLITS = ("train", "validation", "test")
@@ -48,9 +49,9 @@ class Data(Settings):
         """Read `data: stanfordnlp/imdb` as `data: {source: stanfordnlp/imdb}`."""
         return {"source": value} if isinstance(value, str) else value
 
-    def is_local(self) -> bool:
-        """Tell whether reading needs no hub."""
-        return self.source == docstrings.SOURCE or Path(self.source).expanduser().is_dir()
+    def is_on_hub(self) -> bool:
+        """Tell whether reading needs the hub."""
+        return is_hub_id(self.source) and not Path(self.source).expanduser().is_dir()
 
     def read(self) -> LabelledData:
         """Read, split and sample. Without a validation split, one is carved from train, stratified and seeded.
@@ -122,6 +123,8 @@ class Data(Settings):
         folder = Path(self.source).expanduser()
         if folder.is_dir():
             return _read_folder(folder), ()
+        if not is_hub_id(self.source):
+            raise UserError(f"data.source: there is no folder {self.source!r}, and a hub id looks like 'owner/name'")
         return _read_hub(self.source, self.label)
 
     def _carve(self, train: Rows) -> tuple[Rows, Rows]:

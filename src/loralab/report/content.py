@@ -62,20 +62,27 @@ def caveats(comparison: Comparison) -> list[str]:
 def overview(comparison: Comparison) -> Table:
     """The table that answers: quality, and costs as multiples of the baseline's."""
     metric = _primary(comparison)
-    base = comparison.baseline.name
-    header = ["Arm", metric.title, f"less {base}, points", "Time", "Memory", "Trained", "Disk", "Rate"]
+    header = [
+        "Arm",
+        metric.title,
+        f"less {comparison.baseline.name}",
+        "Time",
+        "Memory",
+        "Trained",
+        "Disk",
+    ]
     rows = []
     for arm in _all_arms(comparison):
-        is_other = arm.name != base and arm is not comparison.untouched
+        is_other = arm is not comparison.baseline and arm is not comparison.untouched
         rows.append(
             [
                 arm.name,
                 numbers.score_spread(arm.scores.get(metric.name), metric),
                 numbers.difference_spread(arm.differences.get(metric.name), metric) if is_other else "",
-                *(_cost(arm, comparison, name) for name in ("training_seconds", "training_memory")),
+                _cost(arm, comparison, "training_seconds"),
+                _cost(arm, comparison, "training_memory"),
                 _cost(arm, comparison, "trainable_parameters"),
                 _cost(arm, comparison, "saved_bytes"),
-                numbers.rate(arm.choice.rate) + ("" if arm.choice.tried else " (not tuned)") if arm.choice else "",
             ]
         )
     return Table(header, rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from loralab.comparison import Quantity, Spread
 from loralab.tasks.metrics import Metric
 
@@ -46,7 +48,7 @@ def cost(value: float, quantity: Quantity) -> str:
     """Write a cost with its unit."""
     if quantity.unit == "s":
         return duration(value)
-    return size(value) if quantity.unit == "bytes" else f"{value:,.0f}"
+    return size(value) if quantity.unit == "bytes" else count(value)
 
 
 def duration(seconds: float) -> str:
@@ -57,20 +59,28 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def size(count: float) -> str:
+def size(value: float) -> str:
     """Write bytes in decimal units: '295 kB', '90.9 MB'."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5 or unit == "GB":
-            break
-        count /= 1000
-    return f"{count:.3g} {unit}"
+    return _scaled(value, ("B", "kB", "MB", "GB"))
+
+
+def count(value: float) -> str:
+    """Write a count to three digits: '739 k', '67 M'."""
+    return _scaled(value, ("", "k", "M", "G")).rstrip()
+
+
+def _scaled(value: float, units: Sequence[str]) -> str:
+    power = 0
+    while value >= 999.5 and power < len(units) - 1:
+        value, power = value / 1000, power + 1
+    return f"{value:.3g} {units[power]}"
 
 
 def multiple(ratio: float | None) -> str:
-    """Write how many times the baseline's figure."""
+    """Write how many times the baseline's figure; a small part of it in per cent."""
     if ratio is None:
         return UNKNOWN
-    return f"{ratio:.2f}×" if ratio >= 0.095 else f"{ratio:.2g}×"
+    return f"{ratio:.2f}×" if ratio >= 0.095 else f"{100 * ratio:.2g} %"
 
 
 def rate(value: float | None) -> str:

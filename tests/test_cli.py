@@ -1,0 +1,100 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from conftest import toy_file
+from loralab.cli import app, main
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def toy_yaml(toy_model: Path, toy_data: Path, tmp_path: Path) -> Path:
+    file = tmp_path / "toy.yaml"
+    file.write_text(yaml.safe_dump(toy_file(toy_model, toy_data), sort_keys=False), encoding="utf-8")
+    return file
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What `loralab WORDS` says on standard error when it exits with status 2."""
+    monkeypatch.setattr(sys, "argv", ["loralab", *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_plan_lists_every_trial(toy_yaml: Path) -> None:
+    shown = RUNNER.invoke(app, ["plan", str(toy_yaml), "--seeds", "3", "--arms", "full,lora"])
+    assert shown.exit_code == 0
+    assert shown.stdout.count("final") == 7
+    assert "11 to 13 trials" in shown.stdout
+
+
+def test_overrides_reach_the_trials(toy_yaml: Path) -> None:
+    shown = RUNNER.invoke(app, ["plan", str(toy_yaml), "--set", "arms.full.learning_rates=[5e-5, 7e-5]"])
+    assert "7e-5" in shown.stdout
+
+
+def test_recipes_are_listed_with_what_they_compare() -> None:
+    shown = RUNNER.invoke(app, ["recipes"])
+    assert "imdb-distilbert" in shown.stdout
+    assert "quickstart" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "nowhere.yaml"], "no such file, and no recipe of that name"),
+        (["plan", "FILE", "--rows", "train"], "--rows train: write name=value"),
+        (["plan", "FILE", "--rows", "train=many"], "conditions.task.data.rows.train: 'many' is not a whole number"),
+        (["plan", "FILE", "--set", "conditions.epochs=0"], "conditions.epochs: 0 is not a positive number"),
+        (["plan", "FILE", "--arms", "lora"], "baseline: no arm is called 'full'"),
+        (["plan", "FILE", "--data", "/no/such/folder"], "/no/such/folder"),
+        (["plan", "FILE", "--model", "/no/such/model"], "no config.json in the folder '/no/such/model'"),
+        (["report", "/no/such/folder"], "no experiment.json"),
+    ],
+)
+def test_a_mistake_is_one_message_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], toy_yaml: Path, words: list[str], expected: str
+) -> None:
+    told = fails(monkeypatch, capsys, *[str(toy_yaml) if word == "FILE" else word for word in words])
+    assert expected in told
+    assert "Traceback" not in told
+
+
+def test_a_target_that_the_model_lacks_is_a_mistake_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], toy_yaml: Path, tmp_path: Path
+) -> None:
+    words = ["run", str(toy_yaml), "--out", str(tmp_path / "out"), "--set", "arms.lora.method.targets=[q_proj]"]
+    told = fails(monkeypatch, capsys, *words)
+    assert "'q_proj' is neither a role nor a linear layer of this distilbert model" in told
+    assert list((tmp_path / "out" / "trials").glob("*.json")), "what was finished before is kept"
+
+
+@pytest.mark.parametrize("words", [["plan", "FILE"], ["report", "FOLDER"]], ids=["plan", "report"])
+def test_planning_and_reporting_import_no_torch(toy_yaml: Path, finished: Path, words: list[str]) -> None:
+    given = [{"FILE": str(toy_yaml), "FOLDER": str(finished)}.get(word, word) for word in words]
+    script = f"""
+import json, sys
+sys.argv = {["loralab", *given]!r}
+from loralab.cli import main
+try:
+    main()
+finally:
+    print(json.dumps([name for name in ("torch", "transformers", "peft", "accelerate") if name in sys.modules]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_run_prints_the_table_the_answer_and_the_reports_place(toy_yaml: Path, tmp_path: Path, finished: Path) -> None:
+    shown = RUNNER.invoke(app, ["run", str(toy_yaml), "--out", str(finished)])
+    assert shown.exit_code == 0
+    assert "Over 2 seeds and 60 test texts" in shown.stdout.replace("\n", " ")
+    assert f"The report: {finished / 'report.html'}" in shown.stdout

@@ -1,0 +1,79 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import MakeExperiment
+from loralab.errors import UserError
+from loralab.folder import ResultsFolder
+from loralab.plan import tuning_trials
+from loralab.results import Failure
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ResultsFolder:
+    return ResultsFolder(tmp_path / "results")
+
+
+def test_a_result_comes_back_as_it_was(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
+    trial = tuning_trials(make_experiment())[0]
+    failure = Failure(trial=trial, reason="diverged", message="at step 3")
+    assert folder.result(trial) is None
+    folder.keep(failure)
+    assert folder.result(trial) == failure
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    folder: ResultsFolder, make_experiment: MakeExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = tuning_trials(make_experiment())[0]
+    first = Failure(trial=trial, reason="diverged", message="first")
+    folder.keep(first)
+
+    def full_disk(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(UserError, match="No space left on device; everything finished before it is kept"):
+        folder.keep(Failure(trial=trial, reason="diverged", message="second"))
+    assert folder.result(trial) == first
+    assert len(list((folder.path / "trials").iterdir())) == 1
+
+
+def test_another_experiments_folder_is_refused_with_the_differences(
+    folder: ResultsFolder, make_experiment: MakeExperiment
+) -> None:
+    trial = tuning_trials(make_experiment())[0]
+    folder.keep(Failure(trial=trial, reason="diverged", message=""))
+    conditions = trial.conditions.model_copy(update={"batch_size": 99})
+    with pytest.raises(UserError, match=r"conditions\.batch_size \(8 there, 99 now\)"):
+        folder.result(trial.model_copy(update={"conditions": conditions}))
+
+
+def test_a_file_of_another_version_is_refused(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
+    trial = tuning_trials(make_experiment())[0]
+    folder.keep(Failure(trial=trial, reason="diverged", message=""))
+    file = next((folder.path / "trials").iterdir())
+    content = json.loads(file.read_text())
+    content["result"]["colour"] = "blue"
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="was written by another version of loralab"):
+        folder.result(trial)
+
+
+def test_a_folder_serves_one_process_at_a_time(folder: ResultsFolder) -> None:
+    with (
+        folder.locked(),
+        pytest.raises(UserError, match="another loralab is at work here"),
+        ResultsFolder(folder.path).locked(),
+    ):
+        pass
+    with ResultsFolder(folder.path).locked():
+        pass
+
+
+def test_a_folder_without_an_experiment_says_so(folder: ResultsFolder) -> None:
+    with pytest.raises(UserError, match=r"no experiment\.json"):
+        folder.experiment()

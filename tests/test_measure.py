@@ -1,0 +1,79 @@
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from loralab.measure import LinuxPeak, Meter, SampledPeak, bytes_in, environment, peak_memory, release_memory
+
+CPU = torch.device("cpu")
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that a test sets; no test waits."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_a_phase_inside_another_pauses_it(clock: list[float]) -> None:
+    meter = Meter(CPU)
+    with meter.phase("training"):
+        clock[0] += 3
+        with meter.phase("validation"):
+            clock[0] += 10
+        clock[0] += 1
+    clock[0] += 100
+    with meter.phase("training"):
+        clock[0] += 2
+    assert (meter.seconds("training"), meter.seconds("validation"), meter.seconds("saving")) == (6, 10, 0)
+
+
+@pytest.mark.parametrize("kind", [peak_memory(CPU), SampledPeak()], ids=lambda kind: type(kind).__name__)
+def test_a_peak_is_seen_after_it_has_passed_and_can_be_forgotten(kind: LinuxPeak | SampledPeak) -> None:
+    release_memory()
+    kind.start_over()
+    before = kind.peak()
+    block = torch.ones(60 * MEGABYTE // 4)
+    time.sleep(0.1)
+    del block
+    release_memory()
+    assert kind.peak() - before > 50 * MEGABYTE
+    kind.start_over()
+    assert kind.peak() - before < 30 * MEGABYTE
+
+
+def test_each_phase_has_its_own_peak_above_what_was_resident() -> None:
+    meter = Meter(CPU)
+    meter.mark_resident()
+    with meter.phase("training"):
+        block = torch.ones(80 * MEGABYTE // 4)
+        del block
+        release_memory()
+    with meter.phase("evaluation"):
+        pass
+    memory = meter.memory()
+    assert memory.training is not None
+    assert memory.evaluation is not None
+    assert memory.training > 70 * MEGABYTE
+    assert memory.evaluation < 40 * MEGABYTE
+
+
+def test_a_phase_that_never_was_has_no_memory() -> None:
+    assert Meter(CPU).memory().training is None
+
+
+def test_bytes_are_those_of_all_files_below(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a").write_bytes(b"123")
+    (tmp_path / "inner" / "b").write_bytes(b"45")
+    assert bytes_in(tmp_path) == 5
+
+
+def test_the_environment_names_device_threads_and_versions() -> None:
+    found = environment(CPU, "float32")
+    assert found.device == "cpu"
+    assert found.threads == torch.get_num_threads()
+    assert {"torch", "transformers", "peft", "loralab"} <= found.versions.keys()

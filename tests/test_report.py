@@ -1,0 +1,177 @@
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from loralab import api
+from loralab.comparison import Comparison, Spread, compare
+from loralab.experiment import Experiment
+from loralab.plan import Results
+from loralab.report import content, numbers, print_answer, write_report
+from loralab.results import Failure, Measurement
+from loralab.tasks.metrics import CLASSIFICATION
+
+ACCURACY = CLASSIFICATION[0]
+LOG_LOSS = CLASSIFICATION[-1]
+
+
+@pytest.fixture(scope="module")
+def comparison(finished: Path) -> Comparison:
+    return api.load(finished)
+
+
+def results_of(comparison: Comparison) -> dict[str, Measurement | Failure]:
+    final = [*comparison.measurements, *comparison.untouched.measurements.values()]
+    return {result.trial.id: result for result in [*comparison.tuning, *final]}
+
+
+def changed(results: Results, arm: str, **changes: Any) -> dict[str, Measurement | Failure]:
+    """The results with other fields in the final measurements of `arm`."""
+    return {
+        name: result.model_copy(update=changes) if result.trial.arm == arm and result.trial.stage == "final" else result
+        for name, result in results.items()
+    }
+
+
+def test_the_answer_states_each_arms_difference_and_cost(comparison: Comparison) -> None:
+    results = results_of(comparison)
+    for arm, accuracy in (("full", 0.9), ("lora", 0.85), ("head-only", 0.95)):
+        results = changed(results, arm, scores=comparison.measurements[0].scores | {"accuracy": accuracy})
+    answer = content.answer(compare(comparison.experiment, results))
+    assert answer.startswith(
+        "Over 2 seeds and 60 test texts, full reached 90.0 ± 0.0 % accuracy; lora 5.0 points less, in "
+    )
+    assert "head-only 5.0 points more, in " in answer
+    assert "the training time" in answer
+
+
+def test_differences_are_paired_by_seed(comparison: Comparison) -> None:
+    spread = comparison.arms["lora"].differences["accuracy"]
+    for seed, difference in spread.values.items():
+        own, base = (comparison.arms[arm].measurements[seed].scores["accuracy"] for arm in ("lora", "full"))
+        assert difference == own - base
+    assert set(comparison.baseline.differences["accuracy"].values.values()) == {0.0}
+
+
+def test_ratios_are_geometric_means_over_seeds(comparison: Comparison) -> None:
+    lora, full = (comparison.arms[arm].costs["saved_bytes"].values for arm in ("lora", "full"))
+    expected = ((lora[0] / full[0]) * (lora[1] / full[1])) ** 0.5
+    assert comparison.arms["lora"].ratios["saved_bytes"] == pytest.approx(expected)
+
+
+def test_the_answer_claims_nothing_beyond_differences(comparison: Comparison) -> None:
+    assert any("not claimed" in line for line in content.caveats(comparison))
+
+
+def test_what_limits_the_answer_is_said(comparison: Comparison, toy_experiment: Experiment) -> None:
+    arms = dict(toy_experiment.arms)
+    arms["full"] = arms["full"].model_copy(update={"learning_rates": arms["full"].learning_rates[:1]})
+    single = toy_experiment.model_copy(update={"arms": arms, "seeds": (0,)})
+    lines = " ".join(content.caveats(compare(single, results_of(comparison))))
+    assert "full was not tuned" in lines
+    assert "With one seed" in lines
+    assert "a difference matters from 5.0 points on" in lines
+
+
+def test_a_failed_arm_stays_a_row(comparison: Comparison, toy_experiment: Experiment) -> None:
+    results: dict[str, Measurement | Failure] = results_of(comparison)
+    for name, result in list(results.items()):
+        if result.trial.arm == "lora" and result.trial.stage == "final":
+            results[name] = Failure(trial=result.trial, reason="out of memory", message="12 GB")
+    failed = compare(toy_experiment, results)
+    assert "lora has no measurement (out of memory)" in content.answer(failed)
+    row = next(row for row in content.overview(failed).rows if row[0] == "lora")
+    assert row[1] == numbers.UNKNOWN
+    assert len(content.failures(failed).rows) == 2
+
+
+def test_without_a_baseline_nothing_is_compared(toy_experiment: Experiment) -> None:
+    assert content.answer(compare(toy_experiment, {})).startswith("There is nothing to compare with")
+
+
+def test_text_from_the_data_is_escaped_in_the_page(comparison: Comparison, tmp_path: Path) -> None:
+    script = "<script>alert(1)</script>"
+    names = (script, *comparison.measurements[0].data.label_names[1:])
+    results = results_of(comparison)
+    for arm in comparison.arms:
+        facts = comparison.measurements[0].data.model_copy(update={"label_names": names})
+        results = changed(results, arm, data=facts)
+    page = write_report(compare(comparison.experiment, results), tmp_path).read_text(encoding="utf-8")
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+
+
+def test_the_page_needs_nothing_from_elsewhere(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    for reference in ('src="', "<link", "@import", "url(http"):
+        assert reference not in page
+    assert page.count("<svg") == 4
+
+
+def test_the_page_and_the_markdown_have_every_section(finished: Path) -> None:
+    page, markdown = ((finished / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    for title in ("Quality on test", "Cost", "Over the epochs", "Learning rates", "What was taken for what",
+                  "How to load the models", "Conditions"):  # fmt: skip
+        assert f"<h2>{title}</h2>" in page
+        assert f"## {title}" in markdown
+    assert "Failures" not in page
+    assert "AutoPeftModelForSequenceClassification.from_pretrained(" in page
+    for chart in ("quality", "curves", "learning-rates", "confusion"):
+        assert (finished / "charts" / f"{chart}.svg").is_file()
+        assert f"(charts/{chart}.svg)" in markdown
+
+
+def test_writing_the_report_again_gives_the_same_files(finished: Path) -> None:
+    before = (finished / "report.md").read_text(encoding="utf-8")
+    (finished / "report.md").unlink()
+    api.report(finished)
+    assert (finished / "report.md").read_text(encoding="utf-8") == before
+
+
+def test_markdown_tables_have_as_many_cells_in_every_row(finished: Path) -> None:
+    blocks = (finished / "report.md").read_text(encoding="utf-8").split("\n\n")
+    tables = [block.strip().splitlines() for block in blocks if block.strip().startswith("|")]
+    assert len(tables) == 5
+    for table in tables:
+        assert len({line.count("|") for line in table}) == 1
+        assert len(table) > 2
+
+
+def test_the_terminal_table_fits_80_columns(comparison: Comparison) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_answer(comparison, console)
+    text = console.export_text()
+    row = next(line for line in text.splitlines() if line.startswith("lora"))
+    assert "×" in row
+    assert "±" in row
+    assert numbers.MINUS in row or "+" in row
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (numbers.score(0.7014, ACCURACY), "70.1 %"),
+        (numbers.score(0.7014, LOG_LOSS), "0.701"),
+        (numbers.score_spread(Spread({0: 0.7, 1: 0.72}), ACCURACY), "71.0 ± 1.4 %"),
+        (numbers.score_spread(None, ACCURACY), "—"),
+        (numbers.difference(-0.0691, ACCURACY), "−6.9"),
+        (numbers.difference_spread(Spread({0: -0.07, 1: -0.05}), ACCURACY), "−6.0 (−7.0 to −5.0)"),
+        (numbers.duration(8.44), "8.4 s"),
+        (numbers.duration(754), "13 min"),
+        (numbers.duration(3 * 3600 + 300), "3 h 05 min"),
+        (numbers.size(294_912), "295 kB"),
+        (numbers.size(90_900_000), "90.9 MB"),
+        (numbers.size(999.6), "1 kB"),
+        (numbers.count(739_586), "740 k"),
+        (numbers.count(12), "12"),
+        (numbers.multiple(0.667), "0.67×"),
+        (numbers.multiple(0.0033), "0.33 %"),
+        (numbers.multiple(None), "—"),
+        (numbers.rate(3e-4), "3e-4"),
+        (numbers.rate(0.0333), "3.33e-2"),
+    ],
+)
+def test_numbers_are_written_for_people(written: str, expected: str) -> None:
+    assert written == expected

@@ -1,0 +1,103 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import WORDS, sentences, write_jsonl
+from loralab.data.sources import Data, RowCounts
+from loralab.errors import UserError
+
+
+def folder_with(tmp_path: Path, **splits: list[dict[str, Any]]) -> Data:
+    for name, rows in splits.items():
+        write_jsonl(tmp_path / f"{name}.jsonl", rows)
+    return Data(source=str(tmp_path))
+
+
+def test_named_labels_are_numbered_in_alphabetical_order(toy_data: Path) -> None:
+    data = Data(source=str(toy_data)).read()
+    assert data.label_names == tuple(sorted(WORDS))
+    words = WORDS[data.label_names[data.test.labels[0]]]
+    assert any(word in data.test.texts[0].split() for word in words)
+
+
+def test_numeric_labels_keep_their_numbers_and_can_be_given_names(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": i % 2} for i in range(20)]
+    data = folder_with(tmp_path, train=rows, test=rows)
+    assert data.read().label_names == ("0", "1")
+    named = data.model_copy(update={"label_names": ("bad", "good")}).read()
+    assert named.label_names == ("bad", "good")
+    assert named.test.labels == data.read().test.labels
+
+
+def test_without_validation_it_is_carved_from_train_and_never_from_test(tmp_path: Path) -> None:
+    data = folder_with(tmp_path, train=sentences(list(WORDS), 120, 1), test=sentences(list(WORDS), 30, 2))
+    read = data.read()
+    assert len(read.validation) == 12
+    assert len(read.train) == 108
+    assert not set(read.validation.ids) & set(read.train.ids)
+    assert all(row.startswith("train/") for row in read.validation.ids)
+    assert {read.validation.labels.count(label) for label in range(6)} == {2}
+
+
+def test_a_sample_is_stratified_and_contained_in_a_larger_one(toy_data: Path) -> None:
+    small = Data(source=str(toy_data), rows=RowCounts(train=30)).read().train
+    large = Data(source=str(toy_data), rows=RowCounts(train=60)).read().train
+    assert set(small.ids) < set(large.ids)
+    assert {small.labels.count(label) for label in range(6)} == {5}
+
+
+def test_reading_twice_gives_the_same_data(toy_data: Path) -> None:
+    data = Data(source=str(toy_data), rows=RowCounts(train=30, test=12))
+    assert data.read().sha256() == data.read().sha256()
+    assert data.read().sha256() != data.model_copy(update={"seed": 1}).read().sha256()
+
+
+def test_a_line_may_hold_characters_that_end_lines_elsewhere(tmp_path: Path) -> None:
+    rows = [{"text": f"one\u2028two\x85 {i}", "label": i % 2} for i in range(20)]
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    (tmp_path / "test.jsonl").write_text(
+        '{"text": "a\u2028b", "label": 0}\n{"text": "b", "label": 1}\n', encoding="utf-8"
+    )
+    read = Data(source=str(tmp_path)).read()
+    assert read.test.texts[0] == "a\u2028b" or read.test.texts[1] == "a\u2028b"
+
+
+GOOD = [{"text": f"text {i}", "label": i % 2} for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        ({"train": GOOD}, "test.jsonl: no such file"),
+        ({"train": GOOD, "test": []}, "test: no rows"),
+        (
+            {"train": [{"body": "x", "label": 1}], "test": GOOD},
+            r"train, row 1: no column 'text' \(columns there: body, label\)",
+        ),
+        ({"train": [{"text": "x", "label": None}, *GOOD], "test": GOOD}, "train, row 1: no column 'label'"),
+        ({"train": [{"text": "x", "label": 1}] * 9, "test": GOOD}, "train: every row has the label 1"),
+        ({"train": GOOD, "test": [{"text": "x", "label": 7}]}, "test: labels that are not among 0, 1: 7"),
+    ],
+)
+def test_data_that_can_not_be_used_is_refused_with_the_reason(tmp_path: Path, splits: Any, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        folder_with(tmp_path, **splits).read()
+
+
+def test_a_line_that_is_not_json_is_named(tmp_path: Path) -> None:
+    data = folder_with(tmp_path, train=GOOD, test=GOOD)
+    with (tmp_path / "test.jsonl").open("a") as file:
+        file.write("{broken\n")
+    with pytest.raises(UserError, match=r"test\.jsonl, line 21: not JSON"):
+        data.read()
+
+
+def test_more_rows_than_there_are_is_an_error(toy_data: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.rows\.train: 500 rows asked for, but there are 240"):
+        Data(source=str(toy_data), rows=RowCounts(train=500)).read()
+
+
+def test_what_is_neither_here_nor_on_the_hub_says_so() -> None:
+    with pytest.raises(UserError, match="neither a folder here nor a data set that the hub gave"):
+        Data(source="no-such/data-set").read()

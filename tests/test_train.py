@@ -1,0 +1,205 @@
+"""One trial: the same head, order and steps for every arm; float32 in what is scored and saved."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import MakeExperiment, save_model
+from loralab import api
+from loralab.errors import DivergedError, UserError
+from loralab.experiment import Experiment, Trial
+from loralab.plan import Choice, final_trials, tuning_trials
+from loralab.progress import Progress
+from loralab.results import Failure, Measurement
+from loralab.train import attempt, carry_out
+
+
+def trial_of(experiment: Experiment, arm: str = "full", seed: int = 0, **changes: Any) -> Trial:
+    rate = experiment.arms[arm].learning_rates[0]
+    choices = {name: Choice(name, rate, {}) for name in experiment.arms}
+    trials = final_trials(experiment, choices)
+    found = next(trial for trial in trials if (trial.arm, trial.seed) == (arm, seed))
+    return found.model_copy(update=changes)
+
+
+def silent(_: Progress) -> None:
+    pass
+
+
+def with_conditions(make: MakeExperiment, **changes: Any) -> Experiment:
+    conditions = make().conditions.model_dump() | changes
+    return make(conditions=conditions)
+
+
+def finals(folder: Path) -> dict[tuple[str, int], Measurement]:
+    comparison = api.load(folder)
+    arms = [*comparison.arms.values(), comparison.untouched]
+    return {(arm.name, seed): found for arm in arms for seed, found in arm.measurements.items()}
+
+
+def test_every_arm_of_a_seed_has_the_same_head_order_and_steps(finished: Path, toy_experiment: Experiment) -> None:
+    found = finals(finished)
+    for seed in toy_experiment.seeds:
+        same = [found[arm, seed].sameness for arm in toy_experiment.arms]
+        assert same[0] == same[1] == same[2]
+    assert found["full", 0].sameness.head_sha256 != found["full", 1].sameness.head_sha256
+    assert found["full", 0].sameness.order_sha256 != found["full", 1].sameness.order_sha256
+    assert found["untouched", 0].sameness.head_sha256 == found["full", 0].sameness.head_sha256
+
+
+def test_a_final_trial_keeps_what_every_test_item_was_taken_for(finished: Path) -> None:
+    for found in finals(finished).values():
+        assert found.items is not None
+        assert found.confusion is not None
+        assert len(found.items.ids) == len(set(found.items.ids)) == 60
+        assert all(row.startswith("test/") for row in found.items.ids)
+        right = np.mean(np.array(found.items.predictions) == np.array(found.items.labels))
+        assert found.scores["accuracy"] == pytest.approx(right)
+        assert found.scores["log_loss"] == pytest.approx(np.mean(found.items.log_losses))
+        assert sum(map(sum, found.confusion)) == 60
+
+
+def test_a_measurement_tells_time_memory_parameters_and_size_apart(finished: Path) -> None:
+    found = finals(finished)
+    full, lora, head = (found[arm, 0] for arm in ("full", "lora", "head-only"))
+    assert all(value > 0 for value in full.seconds.model_dump().values())
+    assert full.memory.training is not None
+    assert full.parameters.trainable == full.parameters.total
+    assert head.parameters.trainable < lora.parameters.trainable < full.parameters.trainable
+    assert full.saved is not None
+    assert lora.saved is not None
+    assert lora.saved.bytes < full.saved.bytes
+    assert full.throughput is not None
+    assert full.throughput.texts == pytest.approx(480 / full.seconds.training)
+    assert found["untouched", 0].throughput is None
+    assert found["untouched", 0].saved is None
+
+
+def test_the_curves_hold_training_and_validation_of_each_epoch(finished: Path) -> None:
+    curve = finals(finished)["full", 0].curve
+    validated = [point.epoch for point in curve if point.validation]
+    assert validated == [1.0, 2.0]
+    assert curve[-1].training_loss < curve[0].training_loss
+    assert curve[-1].validation is not None
+    assert {"accuracy", "log_loss", "f1_macro"} <= curve[-1].validation.keys()
+
+
+def test_toy_training_learns(finished: Path) -> None:
+    found = finals(finished)
+    assert found["full", 0].scores["accuracy"] > found["untouched", 0].scores["accuracy"] + 0.3
+
+
+def test_the_same_trial_gives_the_same_numbers(make_experiment: MakeExperiment, tmp_path: Path) -> None:
+    trial = trial_of(make_experiment(), "lora")
+    first, again = (carry_out(trial, tmp_path / name, silent) for name in "ab")
+    assert first.items == again.items
+    assert first.curve == again.curve
+
+
+def test_accumulated_small_batches_take_the_step_of_one_large_batch(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same texts, eight at once or in parts of unlike size, with dropout off."""
+    rows = [np.array([3, 1, 4, 15, 9, 2, 6, 5])]
+    cuts: dict[str, list[list[list[np.ndarray[Any, Any]]]]] = {
+        "whole": [[rows]],
+        "parts": [[[rows[0][:3], rows[0][3:4], rows[0][4:]]]],
+    }
+    model = save_model(tmp_path / "model", dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0)
+    experiment = with_conditions(make_experiment, model=str(model), epochs=None, steps=1, warmup=0.0)
+    losses = {}
+    for name, epochs in cuts.items():
+        monkeypatch.setattr("loralab.train.training_epochs", lambda *_, epochs=epochs: epochs)
+        losses[name] = carry_out(trial_of(experiment), tmp_path / name, silent).items
+    assert losses["whole"] is not None
+    assert losses["parts"] is not None
+    assert losses["whole"].log_losses == pytest.approx(losses["parts"].log_losses, rel=1e-4)
+
+
+def test_tuning_is_scored_on_validation_and_keeps_no_model(make_experiment: MakeExperiment, tmp_path: Path) -> None:
+    found = carry_out(tuning_trials(make_experiment())[0], tmp_path, silent)
+    assert found.items is None
+    assert found.saved is None
+    assert found.curve[-1].validation == pytest.approx(found.scores, rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_is_a_failure_that_names_the_step(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loralab.engine.optimise import Optimiser
+
+    taken = []
+
+    def broken(self: Optimiser, loss: torch.Tensor) -> None:
+        taken.append(loss)
+        original(self, loss * float("nan") if len(taken) == 3 else loss)
+
+    original = Optimiser.backward
+    monkeypatch.setattr(Optimiser, "backward", broken)
+    result = attempt(trial_of(make_experiment()), tmp_path, silent)
+    assert isinstance(result, Failure)
+    assert (result.reason, result.message) == ("diverged", "the training loss was nan at step 3")
+    assert result.is_answer
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "is_answer"),
+    [
+        (MemoryError("no"), "out of memory", True),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory", True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory", True),
+        (DivergedError(4, float("inf")), "diverged", True),
+        (ValueError("a bug"), "crashed", False),
+    ],
+)
+def test_what_goes_wrong_is_told_apart(
+    make_experiment: MakeExperiment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
+    is_answer: bool,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("loralab.train.carry_out", fail)
+    result = attempt(trial_of(make_experiment()), tmp_path, silent)
+    assert isinstance(result, Failure)
+    assert (result.reason, result.is_answer) == (reason, is_answer)
+    assert (result.traceback is not None) == (reason == "crashed")
+
+
+def test_more_tokens_than_the_model_reads_is_told(make_experiment: MakeExperiment, tmp_path: Path) -> None:
+    task = make_experiment().conditions.task.model_dump() | {"max_length": 65}
+    with pytest.raises(UserError, match="this model reads at most 64 tokens, not 65"):
+        attempt(trial_of(with_conditions(make_experiment, task=task)), tmp_path, silent)
+
+
+def test_the_share_of_texts_that_were_cut_is_recorded(make_experiment: MakeExperiment, tmp_path: Path) -> None:
+    task = make_experiment().conditions.task.model_dump() | {"max_length": 12}
+    experiment = with_conditions(make_experiment, task=task, epochs=None, steps=1)
+    found = carry_out(trial_of(experiment), tmp_path, silent)
+    texts = experiment.conditions.task.read().test.texts
+    assert found.data.truncated["test"] == np.mean([len(text.split()) + 2 > 12 for text in texts])
+    assert 0 < found.data.truncated["test"] < 1
+
+
+def test_half_precision_in_training_leaves_float32_in_scores_and_files(
+    make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    from accelerate.state import AcceleratorState
+    from safetensors.torch import load_file
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # a process has one precision; the tests share theirs
+    try:
+        experiment = with_conditions(make_experiment, precision="bfloat16")
+        found = carry_out(trial_of(experiment), tmp_path, silent)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    assert found.environment.precision == "bfloat16"
+    weights = load_file(tmp_path / "models" / "full" / "seed-0" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
