@@ -52,6 +52,18 @@ def test_another_experiments_folder_is_refused_with_the_differences(
         folder.result(trial.model_copy(update={"conditions": conditions}))
 
 
+def test_another_experiment_leaves_the_folder_as_it_was(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
+    first = make_experiment()
+    folder.keep_experiment(first)
+    arms = dict(first.arms) | {"lora": first.arms["full"]}
+    with pytest.raises(UserError, match=r"arms\.lora\.method\.kind \('lora' there, 'full' now\)"):
+        folder.keep_experiment(first.model_copy(update={"arms": arms}))
+    assert folder.experiment() == first
+    more = first.model_copy(update={"seeds": (0, 1, 2)})
+    folder.keep_experiment(more)
+    assert folder.experiment() == more
+
+
 def test_a_file_of_another_version_is_refused(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
     trial = tuning_trials(make_experiment())[0]
     folder.keep(Failure(trial=trial, reason="diverged", message=""))

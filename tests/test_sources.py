@@ -30,6 +30,27 @@ def test_numeric_labels_keep_their_numbers_and_can_be_given_names(tmp_path: Path
     assert named.test.labels == data.read().test.labels
 
 
+def test_numeric_labels_need_not_begin_at_zero(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": (2, 4, 10)[i % 3]} for i in range(30)]
+    read = folder_with(tmp_path, train=rows, test=rows).read()
+    assert read.label_names == ("2", "4", "10")
+    assert set(read.test.labels) == {0, 1, 2}
+
+
+def test_data_from_the_hub_bring_their_labels_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    rows = {"text": [f"text {i}" for i in range(40)], "label": [i % 2 for i in range(40)]}
+    split = datasets.Dataset.from_dict(rows, features=features)
+    found = datasets.DatasetDict({"train": split, "test": split, "unsupervised": split})
+    monkeypatch.setattr(datasets, "load_dataset", {"owner/data": found}.__getitem__)
+    read = Data(source="owner/data").read()
+    assert read.label_names == ("neg", "pos")
+    assert (len(read.train), len(read.validation), len(read.test)) == (36, 4, 40)
+    assert read.test.labels[0] == int(read.test.texts[0].split()[1]) % 2
+
+
 def test_without_validation_it_is_carved_from_train_and_never_from_test(tmp_path: Path) -> None:
     data = folder_with(tmp_path, train=sentences(list(WORDS), 120, 1), test=sentences(list(WORDS), 30, 2))
     read = data.read()

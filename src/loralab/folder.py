@@ -9,7 +9,7 @@ report.html, report.md, charts/
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
 from loralab.results import SCHEMA, Failure, Measurement, ResultFile
+from loralab.settings import Settings
 
 
 class ResultsFolder:
@@ -46,7 +47,20 @@ class ResultsFolder:
             lock.release()
 
     def keep_experiment(self, experiment: Experiment) -> None:
-        """Write down the experiment, so that the report can be made again."""
+        """Write down the experiment, so that the report can be made again.
+
+        Raises UserError where the folder belongs to an experiment under other conditions, or with another method under
+        an arm's name. Arms, seeds and learning rates may come and go.
+        """
+        if (self.path / "experiment.json").is_file():
+            stored = self.experiment()
+            before, now = stored.conditions, experiment.conditions
+            differences = [f"conditions.{line}" for line in _differences(before, now)]
+            for name in stored.arms.keys() & experiment.arms.keys():
+                methods = _differences(stored.arms[name].method, experiment.arms[name].method)
+                differences += [f"arms.{name}.method.{line}" for line in methods]
+            if differences:
+                raise self._of_another(differences)
         _write(self.path / "experiment.json", experiment.model_dump_json(indent=2))
 
     def experiment(self) -> Experiment:
@@ -71,16 +85,19 @@ class ResultsFolder:
             return None
         found = _read(file)
         if found.trial != trial:
-            differences = "\n  ".join(_differences(found.trial, trial))
-            raise UserError(
-                f"{self.path} belongs to another experiment; its {trial.id} differs in\n  {differences}\n"
-                "choose another --out, or remove the folder"
-            )
+            raise self._of_another(_differences(found.trial, trial))
         return found
 
     def model_folder(self, trial: Trial) -> Path:
         """Return where the model of a final trial belongs."""
         return self.path / "models" / trial.arm / f"seed-{trial.seed}"
+
+    def _of_another(self, differences: Sequence[str]) -> UserError:
+        listed = "\n  ".join(sorted(differences))
+        return UserError(
+            f"{self.path} belongs to an experiment that differs in\n  {listed}\n"
+            "choose another --out, or remove the folder"
+        )
 
     def _file(self, trial: Trial) -> Path:
         return self.path / "trials" / f"{trial.id}.json"
@@ -111,8 +128,8 @@ def _read(file: Path) -> Measurement | Failure:
         ) from None
 
 
-def _differences(stored: Trial, asked: Trial) -> list[str]:
-    """Return the settings in which two trials differ, as 'place (stored, now asked)'."""
+def _differences(stored: Settings, asked: Settings) -> list[str]:
+    """Return the settings in which the two differ, as 'place (stored, now asked)'."""
     before, now = _flat(stored.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
     return [
         f"{place} ({before.get(place)!r} there, {now.get(place)!r} now)"

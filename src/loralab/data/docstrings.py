@@ -28,10 +28,9 @@ SOURCE = "package:docstrings"
 LIBRARIES = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "pandas": "pandas", "torch": "torch"}
 ROWS = {"train": 1250, "validation": 250, "test": 1000}  # balanced over the libraries
 FILES_PER_LIBRARY = 600  # more than enough paragraphs; torch alone has thousands of files
-MOST_PER_FILE = 20  # no single file makes up a library
-WORDS = range(13, 37)  # shorter says too little, longer is seldom one thought and takes longer to train on
+MOST_PER_FILE = 60  # no single file makes up a library
+WORDS = range(16, 46)  # shorter says too little, longer is seldom one thought and takes longer to train on
 OPENING_WORDS = 6  # paragraphs of one library that open alike are copies with other parameters
-REVISION = 1  # raised whenever the rules below change, so that cached paragraphs are read anew
 
 # What a paragraph must not hold: doctests, directives, tables and underlines, fields, list items, code.
 _NOT_PROSE = re.compile(r">>>|^\s*\.\. |^\s*[-=+~^*|]{3}|^\s*:\w+|\s{4,}|^\s*[-*] |::|[{}<>=\[\]|\\@#$]", re.MULTILINE)
@@ -47,7 +46,7 @@ def read() -> dict[str, list[Mapping[str, Any]]]:
     """Return the corpus as records with `text` and `label`, for the splits train, validation and test.
 
     The first call takes some seconds; its outcome is kept in the user's cache folder (or `LORALAB_CACHE`), under a name
-    made from the installed versions. Raises UserError where a library is not installed.
+    made from the installed versions and the rules in this file. Raises UserError where a library is not installed.
     """
     file = _cache_file()
     if not file.exists():
@@ -64,7 +63,8 @@ def _cache_file() -> Path:
     if missing:
         raise UserError(f"data: the embedded corpus needs {', '.join(missing)}; run: pip install 'loralab[quickstart]'")
     versions = [f"{distribution}=={version(distribution)}" for distribution in LIBRARIES.values()]
-    key = _hash(" ".join([*versions, str(REVISION)]))[:16]
+    rules = Path(__file__).read_text(encoding="utf-8")  # changed rules must not meet paragraphs read by the old ones
+    key = _hash(" ".join([*versions, rules]))[:16]
     folder = os.environ.get("LORALAB_CACHE") or user_cache_path("loralab")
     return Path(folder) / f"docstrings-{key}.json"
 

@@ -38,8 +38,8 @@ class Data(Settings):
 
     source: str
     text: str = "text"  # the column with the text
-    label: str = "label"  # the column with the label: a name, or a number from 0
-    label_names: tuple[str, ...] = ()  # names for numeric labels, in order
+    label: str = "label"  # the column with the label: a name or a number
+    label_names: tuple[str, ...] = ()  # names for labels that are numbers from 0, in order
     rows: RowCounts = RowCounts()
     seed: NonNegativeInt = Field(default=0, description="draws the sample and the validation split")
 
@@ -93,10 +93,14 @@ class Data(Settings):
         if mistakes:
             raise MistakesError(self.source, mistakes)
         labels = {split: [record[self.label] for record in records[split]] for split in SPLITS}
-        names = names or self.label_names or _label_names(labels["train"])
-        known: dict[Any, int] = {name: index for index, name in enumerate(names)}
-        if all(isinstance(label, int) for label in labels["train"]):
-            known = {index: index for index in range(len(names))}
+        are_numbers = all(isinstance(label, int) for label in labels["train"])
+        names = names or self.label_names
+        if names:
+            known: dict[Any, int] = {index if are_numbers else name: index for index, name in enumerate(names)}
+        else:
+            values = sorted(set(labels["train"]), key=None if are_numbers else str)
+            names = tuple(map(str, values))
+            known = {value: index for index, value in enumerate(values)}
         unknown = {split: sorted({repr(label) for label in labels[split] if label not in known}) for split in SPLITS}
         mistakes = [
             f"{split}: labels that are not among {', '.join(map(repr, known))}: {', '.join(found)}"
@@ -131,13 +135,6 @@ class Data(Settings):
         count = self.rows.validation or min(VALIDATION_MOST, round(VALIDATION_SHARE * len(train)))
         order = stratified_order(train.labels, self.seed)
         return train.take(order[count:]), train.take(order[:count])
-
-
-def _label_names(labels: list[Any]) -> tuple[str, ...]:
-    """Names of the labels in train: names themselves in alphabetical order, or '0', '1', ... up to the largest."""
-    if all(isinstance(label, int) and label >= 0 for label in labels):
-        return tuple(str(index) for index in range(max(labels) + 1))
-    return tuple(sorted({str(label) for label in labels}))
 
 
 def _read_folder(folder: Path) -> dict[str, Records]:

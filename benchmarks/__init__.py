@@ -1,1 +1,0 @@
-"""Speed and memory, side by side with the usual way."""
