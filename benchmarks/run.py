@@ -2,7 +2,7 @@
 
     python benchmarks/run.py --peer PATH/trainer_peft.py --data DIR
 
-DIR holds labelled texts as `train.jsonl` and `test.jsonl` (IMDb in the published table). The model has DistilBERT-base's
+DIR holds labelled texts as `train.jsonl` and `test.jsonl`, such as IMDb. The model has DistilBERT-base's
 size and random weights: speed and memory don't depend on what the weights are. Peers and loralab take turns, so that a
 machine whose speed drifts favours nobody; every figure is the median of `--repeats`. Writes `benchmarks/results.json`
 and the table in `benchmarks/README.md`. Run nothing beside it.

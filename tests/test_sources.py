@@ -47,18 +47,18 @@ def test_data_from_the_hub_bring_their_labels_names(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(datasets, "load_dataset", {"owner/data": found}.__getitem__)
     read = Data(source="owner/data").read()
     assert read.label_names == ("neg", "pos")
-    assert (len(read.train), len(read.validation), len(read.test)) == (36, 4, 40)
+    assert (len(read.train), len(read.validation), len(read.test)) == (32, 8, 40)
     assert read.test.labels[0] == int(read.test.texts[0].split()[1]) % 2
 
 
 def test_without_validation_it_is_carved_from_train_and_never_from_test(tmp_path: Path) -> None:
     data = folder_with(tmp_path, train=sentences(list(WORDS), 120, 1), test=sentences(list(WORDS), 30, 2))
     read = data.read()
-    assert len(read.validation) == 12
-    assert len(read.train) == 108
+    assert len(read.validation) == 24
+    assert len(read.train) == 96
     assert not set(read.validation.ids) & set(read.train.ids)
     assert all(row.startswith("train/") for row in read.validation.ids)
-    assert {read.validation.labels.count(label) for label in range(6)} == {2}
+    assert {read.validation.labels.count(label) for label in range(6)} == {4}
 
 
 def test_a_sample_is_stratified_and_contained_in_a_larger_one(toy_data: Path) -> None:

@@ -16,8 +16,9 @@ from loralab.hub import is_hub_id
 from loralab.settings import Settings
 
 SPLITS = ("train", "validation", "test")
-VALIDATION_SHARE = 0.1
-VALIDATION_MOST = 1000
+# A carved validation split is a fifth of the rows to train on, within these bounds and never over a fifth of train:
+# fewer can't tell learning rates apart, more make choosing them dearer than training.
+VALIDATION_SHARE, VALIDATION_LEAST, VALIDATION_MOST = 0.2, 100, 1000
 Records = list[Mapping[str, Any]]
 
 
@@ -132,7 +133,9 @@ class Data(Settings):
         return _read_hub(self.source, self.label)
 
     def _carve(self, train: Rows) -> tuple[Rows, Rows]:
-        count = self.rows.validation or min(VALIDATION_MOST, round(VALIDATION_SHARE * len(train)))
+        used = self.rows.train or len(train)
+        in_proportion = min(max(round(VALIDATION_SHARE * used), VALIDATION_LEAST), VALIDATION_MOST)
+        count = self.rows.validation or min(in_proportion, round(VALIDATION_SHARE * len(train)))
         order = stratified_order(train.labels, self.seed)
         return train.take(order[count:]), train.take(order[:count])
 
