@@ -45,8 +45,8 @@ def test_the_corpus_is_the_same_each_time_it_is_built(corpus: Corpus) -> None:
     ("paragraph", "expected"),
     [
         (
-            "Returns a NumPy array, see :func:`numpy.linalg.norm`, that holds\nthe norms of all rows in order.",
-            "Returns a array, see, that holds the norms of all rows in order.",
+            "Returns a NumPy array, see :func:`numpy.norm`, that\nholds the norms of all rows one by one in order.",
+            "Returns a array, see, that holds the norms of all rows one by one in order.",
         ),
         (">>> a = 1 and then some more words that would make this long enough to keep.", None),
         ("Too short to say much.", None),
