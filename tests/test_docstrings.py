@@ -2,6 +2,8 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from loralab.data import docstrings
 from loralab.data.docstrings import clean
 from loralab.errors import UserError
 
-Corpus = dict[str, list[dict[str, str]]]
+Corpus = dict[str, list[Mapping[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LORALAB_CACHE", str(tmp_path_factory.mktemp("cache")))
         docstrings.read()
-        return docstrings.read()  # type: ignore[return-value]  # the same records, now from the cache
+        return docstrings.read()  # the same records, now from the cache
 
 
 def test_splits_are_balanced_and_test_is_large_enough(corpus: Corpus) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeExperiment, toy_file
+from conftest import MakeExperiment
 from loralab.experiment import Experiment, Trial
 from loralab.methods import Untouched
 from loralab.plan import choose, count_trials, extra_trials, final_trials, tuning_trials
@@ -85,7 +85,7 @@ def test_an_arm_whose_every_rate_failed_has_no_final_trials(three_rates: Experim
 
 
 def test_an_arm_with_one_rate_is_not_tuned_and_asks_no_tries_of_the_others(make_experiment: MakeExperiment) -> None:
-    arms = toy_file(make_experiment().conditions.task.data.source, "x")["arms"]  # type: ignore[arg-type]
+    arms = make_experiment().model_dump()["arms"]
     arms["full"]["learning_rates"] = [1e-3]
     experiment = make_experiment(arms=arms)
     assert "full" not in {trial.arm for trial in tuning_trials(experiment)}

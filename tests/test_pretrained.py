@@ -1,7 +1,9 @@
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from loralab import pretrained
@@ -74,3 +76,12 @@ def test_weights_are_loaded_in_float32_whatever_they_were_saved_in(toy_model: Pa
     first.network.to(torch.bfloat16).save_pretrained(tmp_path)
     found = pretrained.load_model(AutoModelForSequenceClassification, str(tmp_path), "SEQ_CLS", num_labels=3)
     assert {parameter.dtype for parameter in found.network.parameters()} == {torch.float32}
+
+
+def test_a_pickled_checkpoint_is_refused(toy_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy_model, tmp_path / "pickled")
+    weights = tmp_path / "pickled" / "model.safetensors"
+    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))
+    weights.unlink()
+    with pytest.raises(UserError, match="can't be loaded"):
+        pretrained.load_model(AutoModelForSequenceClassification, str(tmp_path / "pickled"), "SEQ_CLS", num_labels=3)

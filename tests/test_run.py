@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from loralab import api
 from loralab.comparison import Comparison
 from loralab.experiment import Experiment, Trial
 from loralab.places import LocalProcesses
-from loralab.progress import Progress, Silent
+from loralab.progress import Progress, Silent, Watcher
 from loralab.results import Failure, Measurement
 
 # Reloads a saved model in a fresh process, by the lines that the report prints, and sends its logits back.
@@ -206,9 +206,10 @@ class Stub:
     """A place that gives prepared results."""
 
     def __init__(self, crashing: str | None, known: dict[str, Measurement | Failure]) -> None:
-        self.crashing, self.known, self.asked = crashing, known, []  # type: ignore[var-annotated]
+        self.crashing, self.known = crashing, known
+        self.asked: list[str] = []
 
-    def run(self, trials: list[Trial], folder: Path, watcher: Silent) -> Iterator[Measurement | Failure]:
+    def run(self, trials: Sequence[Trial], folder: Path, watcher: Watcher) -> Iterator[Measurement | Failure]:
         for trial in trials:
             self.asked.append(trial.id)
             failed = trial.id == self.crashing
@@ -222,10 +223,10 @@ def test_a_crashed_trial_is_carried_out_again_when_the_experiment_is(
     results = [*comparison.tuning, *comparison.measurements, *comparison.untouched.measurements.values()]
     known = {result.trial.id: result for result in results}
     crashing = next(name for name in known if name.startswith("final-lora"))
-    first = api.run(toy_experiment, tmp_path, place=Stub(crashing, known))  # type: ignore[arg-type]
+    first = api.run(toy_experiment, tmp_path, place=Stub(crashing, known))
     assert [failure.reason for failure in first.failures] == ["crashed"]
     assert "crashed" in (tmp_path / "report.md").read_text(encoding="utf-8")
     again = Stub(None, known)
-    second = api.run(toy_experiment, tmp_path, place=again)  # type: ignore[arg-type]
+    second = api.run(toy_experiment, tmp_path, place=again)
     assert again.asked == [crashing]
     assert not second.failures

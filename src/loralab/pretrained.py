@@ -119,7 +119,13 @@ def load_model(auto_class: Any, model: str, peft_task: str, **settings: Any) -> 
     import torch
 
     network, report = _from_pretrained(
-        auto_class, model, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **settings
+        auto_class,
+        model,
+        dtype=torch.float32,
+        use_safetensors=True,  # a pickled checkpoint could run any code
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **settings,
     )
     drawn = set(report["missing_keys"]) | {key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]}
     names = {name for name, _ in network.named_parameters()}
