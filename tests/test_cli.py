@@ -47,6 +47,32 @@ def test_recipes_are_listed_with_what_they_compare() -> None:
     assert "quickstart" in shown.stdout
 
 
+def test_a_recipe_can_be_copied_and_read_but_not_over_another_file(tmp_path: Path) -> None:
+    from loralab.files import read_experiment
+
+    file = tmp_path / "mine.yaml"
+    shown = RUNNER.invoke(app, ["recipes", "copy", "rank-sweep", "--to", str(file)])
+    assert shown.exit_code == 0
+    assert read_experiment(file) == read_experiment("rank-sweep")
+    again = RUNNER.invoke(app, ["recipes", "copy", "rank-sweep", "--to", str(file)])
+    assert "is there already" in str(again.exception)
+
+
+def test_plan_tells_what_each_arm_trains_and_what_can_be_decided(toy_yaml: Path) -> None:
+    shown = RUNNER.invoke(app, ["plan", str(toy_yaml), "--disagreement", "0.5"]).stdout.replace("\n", " ")
+    assert "60 test texts and 2 seeds can decide margins from" in shown
+    assert "50 % of the texts" in " ".join(shown.split())
+    assert "To decide it would take" in shown
+    assert "100 %" in shown
+
+
+def test_plan_measures_if_asked(toy_yaml: Path) -> None:
+    shown = RUNNER.invoke(app, ["plan", str(toy_yaml), "--measure", "--arms", "full,lora"])
+    assert shown.exit_code == 0
+    assert "In all about" in shown.stdout
+    assert "Fits" in shown.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -68,13 +94,13 @@ def test_a_mistake_is_one_message_and_status_2(
     assert "Traceback" not in told
 
 
-def test_a_target_that_the_model_lacks_is_a_mistake_too(
+def test_a_target_that_the_model_lacks_is_told_before_anything_is_spent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], toy_yaml: Path, tmp_path: Path
 ) -> None:
     words = ["run", str(toy_yaml), "--out", str(tmp_path / "out"), "--set", "arms.lora.method.targets=[q_proj]"]
     told = fails(monkeypatch, capsys, *words)
     assert "'q_proj' is neither a role nor a linear layer of this distilbert model" in told
-    assert list((tmp_path / "out" / "trials").glob("*.json")), "what was finished before is kept"
+    assert not list((tmp_path / "out" / "trials").glob("*.json"))
 
 
 @pytest.mark.parametrize("words", [["plan", "FILE"], ["report", "FOLDER"]], ids=["plan", "report"])

@@ -1,10 +1,13 @@
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from loralab.measure import LinuxPeak, Meter, SampledPeak, bytes_in, environment, peak_memory, release_memory
+from loralab.measure import Meter, bytes_in, environment
+from loralab.memory import LinuxPeak, SampledPeak, free_memory, peak_memory, release_memory
 
 CPU = torch.device("cpu")
 MEGABYTE = 1_000_000
@@ -43,6 +46,31 @@ def test_a_peak_is_seen_after_it_has_passed_and_can_be_forgotten(kind: LinuxPeak
     assert kind.peak() - before > 50 * MEGABYTE
     kind.start_over()
     assert kind.peak() - before < 30 * MEGABYTE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands out memory that it hasn't got")
+def test_memory_that_is_not_there_is_refused_instead_of_ending_the_process() -> None:
+    """In a process of its own, as the limit stays."""
+    script = (
+        "import torch; from loralab.memory import limit_memory; limit_memory(200_000_000)\n"
+        "try: torch.zeros(300_000_000, dtype=torch.uint8)\n"
+        "except RuntimeError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "can't allocate memory" in done.stdout
+
+
+def test_free_memory_is_what_a_container_leaves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, text in {
+        "memory.max": "1000",
+        "memory.current": "700",
+        "memory.stat": "anon 500\ninactive_file 150\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("loralab.memory.CGROUP", tmp_path)
+    assert free_memory() == 450
+    (tmp_path / "memory.max").write_text("max")
+    assert free_memory() > 1000
 
 
 def test_each_phase_has_its_own_peak_above_what_was_resident() -> None:

@@ -9,7 +9,7 @@ from loralab import api
 from loralab.comparison import Comparison, Spread, compare
 from loralab.experiment import Experiment
 from loralab.plan import Results
-from loralab.report import content, numbers, print_answer, write_report
+from loralab.report import answer, content, numbers, print_answer, write_report
 from loralab.results import Failure, Measurement
 from loralab.tasks.metrics import CLASSIFICATION
 
@@ -39,12 +39,12 @@ def test_the_answer_states_each_arms_difference_and_cost(comparison: Comparison)
     results = results_of(comparison)
     for arm, accuracy in (("full", 0.9), ("lora", 0.85), ("head-only", 0.95)):
         results = changed(results, arm, scores=comparison.measurements[0].scores | {"accuracy": accuracy})
-    answer = content.answer(compare(comparison.experiment, results))
-    assert answer.startswith(
+    sentence = answer.sentence(compare(comparison.experiment, results))
+    assert sentence.startswith(
         "Over 2 seeds and 60 test texts, full reached 90.0 ± 0.0 % accuracy; lora 5.0 points less, in "
     )
-    assert "head-only 5.0 points more, in " in answer
-    assert "the training time" in answer
+    assert "head-only 5.0 points more, in " in sentence
+    assert "the training time" in sentence
 
 
 def test_differences_are_paired_by_seed(comparison: Comparison) -> None:
@@ -62,14 +62,14 @@ def test_ratios_are_geometric_means_over_seeds(comparison: Comparison) -> None:
 
 
 def test_the_answer_claims_nothing_beyond_differences(comparison: Comparison) -> None:
-    assert any("not claimed" in line for line in content.caveats(comparison))
+    assert any("not claimed" in line for line in answer.caveats(comparison))
 
 
 def test_what_limits_the_answer_is_said(comparison: Comparison, toy_experiment: Experiment) -> None:
     arms = dict(toy_experiment.arms)
     arms["full"] = arms["full"].model_copy(update={"learning_rates": arms["full"].learning_rates[:1]})
     single = toy_experiment.model_copy(update={"arms": arms, "seeds": (0,)})
-    lines = " ".join(content.caveats(compare(single, results_of(comparison))))
+    lines = " ".join(answer.caveats(compare(single, results_of(comparison))))
     assert "full was not tuned" in lines
     assert "With one seed" in lines
     assert "a difference matters from 5.0 points on" in lines
@@ -81,14 +81,14 @@ def test_a_failed_arm_stays_a_row(comparison: Comparison, toy_experiment: Experi
         if result.trial.arm == "lora" and result.trial.stage == "final":
             results[name] = Failure(trial=result.trial, reason="out of memory", message="12 GB")
     failed = compare(toy_experiment, results)
-    assert "lora has no measurement (out of memory)" in content.answer(failed)
+    assert "lora has no measurement (out of memory)" in answer.sentence(failed)
     row = next(row for row in content.overview(failed).rows if row[0] == "lora")
-    assert row[1] == numbers.UNKNOWN
+    assert row[1] == "out of memory"
     assert len(content.failures(failed).rows) == 2
 
 
 def test_without_a_baseline_nothing_is_compared(toy_experiment: Experiment) -> None:
-    assert content.answer(compare(toy_experiment, {})).startswith("There is nothing to compare with")
+    assert answer.sentence(compare(toy_experiment, {})).startswith("There is nothing to compare with")
 
 
 def test_text_from_the_data_is_escaped_in_the_page(comparison: Comparison, tmp_path: Path) -> None:

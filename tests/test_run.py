@@ -151,12 +151,13 @@ def wait_until(holds: Any, seconds: float = 60) -> None:
 
 def test_a_trial_ends_with_the_process_that_asked_for_it(toy_model: Path, toy_data: Path, tmp_path: Path) -> None:
     raw = toy_file(toy_model, toy_data)
-    raw["conditions"] |= {"epochs": 100_000}
+    raw["conditions"] |= {"epochs": 5_000}
     file = tmp_path / "long.yaml"
     file.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
-    command = [sys.executable, "-m", "loralab", "run", str(file), "--out", str(tmp_path / "out")]
+    script = f"import loralab; loralab.run(loralab.read_experiment({str(file)!r}), {str(tmp_path / 'out')!r})"
+    command = [sys.executable, "-c", script]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    wait_until(lambda: list((tmp_path / "out").glob("trials/*.log")))
+    wait_until(lambda: list((tmp_path / "out").glob("trials/tuning-*.log")))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     wait_until(lambda: not session_members(process.pid))

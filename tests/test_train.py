@@ -9,6 +9,8 @@ import torch
 
 from conftest import MakeExperiment, save_model
 from loralab import api
+from loralab.engine.batches import Step
+from loralab.engine.stepping import Stepper
 from loralab.errors import DivergedError, UserError
 from loralab.experiment import Experiment, Trial
 from loralab.plan import Choice, final_trials, tuning_trials
@@ -65,7 +67,7 @@ def test_a_final_trial_keeps_what_every_test_item_was_taken_for(finished: Path) 
 def test_a_measurement_tells_time_memory_parameters_and_size_apart(finished: Path) -> None:
     found = finals(finished)
     full, lora, head = (found[arm, 0] for arm in ("full", "lora", "head-only"))
-    assert all(value > 0 for value in full.seconds.model_dump().values())
+    assert all(value > 0 for value in full.seconds.model_dump(exclude={"checkpointing"}).values())
     assert full.memory.training is not None
     assert full.parameters.trainable == full.parameters.total
     assert head.parameters.trainable < lora.parameters.trainable < full.parameters.trainable
@@ -104,15 +106,13 @@ def test_accumulated_small_batches_take_the_step_of_one_large_batch(
 ) -> None:
     """On the same texts, eight at once or in parts of unlike size, with dropout off."""
     rows = [np.array([3, 1, 4, 15, 9, 2, 6, 5])]
-    cuts: dict[str, list[list[list[np.ndarray[Any, Any]]]]] = {
-        "whole": [[rows]],
-        "parts": [[[rows[0][:3], rows[0][3:4], rows[0][4:]]]],
-    }
+    cuts = {"whole": rows, "parts": [rows[0][:3], rows[0][3:4], rows[0][4:]]}
     model = save_model(tmp_path / "model", dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0)
     experiment = with_conditions(make_experiment, model=str(model), epochs=None, steps=1, warmup=0.0)
     losses = {}
-    for name, epochs in cuts.items():
-        monkeypatch.setattr("loralab.train.training_epochs", lambda *_, epochs=epochs: epochs)
+    for name, batches in cuts.items():
+        steps = [Step(tuple(batches), 1.0, validates=True)]
+        monkeypatch.setattr("loralab.train.training_steps", lambda *_, steps=steps: steps)
         losses[name] = carry_out(trial_of(experiment), tmp_path / name, silent).items
     assert losses["whole"] is not None
     assert losses["parts"] is not None
@@ -203,3 +203,174 @@ def test_half_precision_in_training_leaves_float32_in_scores_and_files(
     assert found.environment.precision == "bfloat16"
     weights = load_file(tmp_path / "models" / "full" / "seed-0" / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+class Stopped(Exception):  # noqa: N818 - it stands for a kill, which is no error of the trial's
+    """Stands for a SIGKILL."""
+
+
+def test_a_trial_goes_on_from_its_checkpoint_with_the_same_numbers_bit_for_bit(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, so that the generators' state matters, and with early stopping, so that the best weights do."""
+    model = save_model(tmp_path / "model", dropout=0.1)
+    experiment = with_conditions(
+        make_experiment, model=str(model), accumulation=2, validations_per_epoch=3, early_stopping=20
+    )
+    trial = trial_of(experiment, "lora")
+    whole = carry_out(trial, tmp_path / "whole", silent)
+    monkeypatch.setattr("loralab.engine.checkpoints.EVERY", 0.0)
+    monkeypatch.setattr("loralab.engine.checkpoints.COST", float("inf"))
+    take = Stepper.take
+    for stops in (4, 7):  # stopped twice, the second time after it had gone on
+        taken: list[Step] = []
+
+        def stopping(self: Stepper, step: Step, taken: list[Step] = taken, stops: int = stops) -> Any:
+            if len(taken) == stops:
+                raise Stopped
+            taken.append(step)
+            return take(self, step)
+
+        monkeypatch.setattr(Stepper, "take", stopping)
+        with pytest.raises(Stopped):
+            carry_out(trial, tmp_path / "stopped", silent)
+    monkeypatch.setattr(Stepper, "take", take)
+    resumed = carry_out(trial, tmp_path / "stopped", silent)
+    assert resumed.course.resumed == (4, 11)
+    assert resumed.items == whole.items
+    assert resumed.curve == whole.curve
+    assert resumed.sameness == whole.sameness
+    assert resumed.course.kept_step == whole.course.kept_step
+    assert resumed.seconds.training > 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense"], ids=["empty", "damaged"])
+def test_a_damaged_checkpoint_is_passed_over(make_experiment: MakeExperiment, tmp_path: Path, damage: bytes) -> None:
+    from loralab.folder import ResultsFolder
+
+    trial = trial_of(make_experiment(), "head-only")
+    file = ResultsFolder(tmp_path).checkpoint_file(trial)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(damage)
+    assert carry_out(trial, tmp_path, silent).course.resumed == ()
+
+
+def test_where_memory_runs_out_smaller_parts_give_the_same_training(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loralab.tasks import Classification
+
+    model = save_model(tmp_path / "model", dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0)
+    trial = trial_of(with_conditions(make_experiment, model=str(model)))
+    whole = attempt(trial, tmp_path / "whole", silent)
+    loss = Classification.loss
+
+    def short_of_memory(self: Classification, network: Any, batch: Any) -> Any:
+        if len(batch["labels"]) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return loss(self, network, batch)
+
+    monkeypatch.setattr(Classification, "loss", short_of_memory)
+    parts = attempt(trial, tmp_path / "parts", silent)
+    assert isinstance(whole, Measurement)
+    assert isinstance(parts, Measurement)
+    assert (whole.course.micro_batch, parts.course.micro_batch) == (8, 2)
+    assert parts.sameness == whole.sameness
+    assert [point.training_loss for point in parts.curve] == pytest.approx(
+        [point.training_loss for point in whole.curve], rel=1e-2
+    )
+
+
+def test_where_one_text_is_too_much_the_trial_is_out_of_memory(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fail(trial: Trial, folder: Path, watch: Any, micro_batch: int) -> None:
+        asked.append(micro_batch)
+        raise MemoryError
+
+    monkeypatch.setattr("loralab.train.carry_out", fail)
+    result = attempt(trial_of(make_experiment()), tmp_path, silent)
+    assert isinstance(result, Failure)
+    assert (result.reason, asked) == ("out of memory", [8, 4, 2, 1])
+
+
+def test_training_stops_early_and_keeps_the_best_weights(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The validation score is best after the second of ten epochs, so with patience 3 it ends after the fifth."""
+    from loralab.tasks import Classification
+
+    losses = iter([0.9, 0.5, 0.6, 0.7, 0.8])
+    scores = Classification.scores
+
+    def judged(self: Classification, items: Any, label_count: int) -> dict[str, float]:
+        found = scores(self, items, label_count)
+        return found | {"log_loss": next(losses, found["log_loss"])}
+
+    experiment = with_conditions(make_experiment, epochs=10, early_stopping=3)
+    two = trial_of(with_conditions(make_experiment, epochs=10, early_stopping=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Classification, "scores", judged)
+        found = carry_out(trial_of(experiment), tmp_path / "a", silent)
+    losses = iter([0.9, 0.5, 0.6])
+    with monkeypatch.context() as patch:
+        patch.setattr(Classification, "scores", judged)
+        shorter = carry_out(two, tmp_path / "b", silent)
+    assert (found.sameness.steps, found.course.kept_step, found.course.planned_steps) == (150, 60, 300)
+    assert shorter.sameness.steps == 90
+    assert found.items == shorter.items  # both kept the weights of the second epoch
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("linear", [0.5, 1.0, 0.5, 0.0]), ("cosine", [0.5, 1.0, 0.5, 0.0]), ("constant", [0.5, 1.0, 1.0, 1.0])],
+)
+def test_the_learning_rate_rises_and_follows_its_schedule(
+    make_experiment: MakeExperiment, schedule: str, expected: list[float]
+) -> None:
+    """At half the warm-up, at its end, half-way down and at the end."""
+    from loralab.engine.optimise import Optimiser
+
+    conditions = with_conditions(make_experiment, schedule=schedule, warmup=0.2).conditions
+    network = torch.nn.Linear(2, 2)
+    optimiser = Optimiser(network, conditions, 1.0, 100, "float32")
+    rates = []
+    for _ in range(100):
+        network(torch.ones(1, 2)).sum().backward()
+        optimiser.step()
+        rates.append(optimiser._optimizer.param_groups[0]["lr"])
+    assert [rates[step - 1] for step in (10, 20, 60, 100)] == pytest.approx(expected)
+
+
+def test_gradient_checkpointing_changes_no_number(make_experiment: MakeExperiment, tmp_path: Path) -> None:
+    plain, saving = (with_conditions(make_experiment, gradient_checkpointing=on) for on in (False, True))
+    for arm in ("full", "lora"):
+        first, again = (
+            carry_out(trial_of(experiment, arm), tmp_path / name, silent)
+            for name, experiment in (("plain", plain), ("saving", saving))
+        )
+        assert [point.training_loss for point in first.curve] == pytest.approx(
+            [point.training_loss for point in again.curve], rel=1e-5
+        )
+
+
+def test_scores_that_are_no_numbers_are_a_failure(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss before the last step was finite; the step itself broke the weights."""
+    from loralab.engine.optimise import Optimiser
+
+    step = Optimiser.step
+
+    def breaking(self: Optimiser) -> None:
+        step(self)
+        with torch.no_grad():
+            next(self.network.parameters()).fill_(float("nan"))
+
+    monkeypatch.setattr(Optimiser, "step", breaking)
+    experiment = with_conditions(make_experiment, epochs=None, steps=1)
+    result = attempt(trial_of(experiment), tmp_path, silent)
+    assert isinstance(result, Failure)
+    assert (result.reason, result.message) == ("diverged", "log_loss was nan at step 1")

@@ -3,7 +3,7 @@
 The straight line: `read_experiment` -> `run` -> a `Comparison` and a report. Importing it imports no torch.
 """
 
-from loralab.api import load, report, run
+from loralab.api import forecast, inspect, load, report, run
 from loralab.comparison import Comparison, compare
 from loralab.errors import UserError
 from loralab.experiment import Arm, Conditions, Experiment
@@ -16,6 +16,8 @@ __all__ = [
     "Experiment",
     "UserError",
     "compare",
+    "forecast",
+    "inspect",
     "load",
     "read_experiment",
     "report",

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from loralab import pretrained
 from loralab.comparison import Comparison, compare
+from loralab.data.rows import LabelledData
 from loralab.experiment import Experiment, Trial
 from loralab.folder import ResultsFolder
+from loralab.forecast import ArmForecast, Forecast, rehearsed_trials
+from loralab.inspection import inspect_arms
 from loralab.places import LocalProcesses, Place
+from loralab.places.fresh import ProcessEndedError, in_fresh_process
+from loralab.places.local import rehearse_apart
 from loralab.plan import choose, count_trials, extra_trials, final_trials, tuning_trials
 from loralab.progress import Silent, Watcher
+from loralab.rehearsal import Rehearsal
 from loralab.report import write_report
-from loralab.results import Failure, Measurement
+from loralab.results import Failure, Measurement, Parameters
 
 
 def run(
@@ -27,7 +37,7 @@ def run(
     Raises UserError for what the user can put right, before anything is trained where that can be known.
     """
     check(experiment)
-    carrying = _Carrying(ResultsFolder(Path(folder)), place or LocalProcesses(), watcher or Silent())
+    carrying = _Carrying(experiment, ResultsFolder(Path(folder)), place or LocalProcesses(), watcher or Silent())
     with carrying.folder.locked():
         carrying.folder.keep_experiment(experiment)
         at_most = count_trials(experiment)[1]
@@ -65,22 +75,48 @@ def report(folder: str | Path) -> Comparison:
     return comparison
 
 
-def check(experiment: Experiment, *, on_hub: bool = True) -> None:
-    """Find out, before anything is trained, that model and data can be used; `on_hub` asks the hub too, if need be.
+def check(experiment: Experiment, *, on_hub: bool = True) -> LabelledData | None:
+    """Find out, before anything is trained, that model and data can be used; return the data.
 
-    Raises UserError. Imports no torch.
+    Where the data lie on the hub they are asked for only if `on_hub`; otherwise None is returned. Raises UserError.
+    Imports no torch.
     """
     pretrained.locate(experiment.conditions.model)
     task = experiment.conditions.task
-    if on_hub or not task.data.is_on_hub():
-        task.read()
+    return task.read() if on_hub or not task.data.is_on_hub() else None
+
+
+def inspect(experiment: Experiment) -> dict[str, Parameters]:
+    """Adapt every arm's model in a process of its own, untrained, and return what each would train.
+
+    Raises UserError with every mistake of the arms at once.
+    """
+    with TemporaryDirectory() as scratch:
+        return in_fresh_process(partial(inspect_arms, experiment), Path(scratch) / "log", Silent().progress)
+
+
+def forecast(experiment: Experiment, watcher: Watcher | None = None) -> Forecast:
+    """Take a few real steps of every arm, each in a process of its own, and forecast what the experiment will take."""
+    watcher = watcher or Silent()
+    trials = {trial.arm: trial for trial in rehearsed_trials(experiment) if trial.learning_rate is not None}
+    arms: dict[str, ArmForecast] = {}
+    with TemporaryDirectory() as scratch:
+        for name, trial in trials.items():
+            watcher.expect(len(trials), len(arms))
+            watcher.begin(trial)
+            begun = time.perf_counter()
+            found = rehearse_apart(trial, Path(scratch), watcher)
+            overhead = time.perf_counter() - begun - (found.spent if isinstance(found, Rehearsal) else 0.0)
+            arms[name] = ArmForecast(found, overhead)
+    return Forecast(experiment, arms)
 
 
 class _Carrying:
     """An experiment under way: what is known so far, and how to learn the rest."""
 
-    def __init__(self, folder: ResultsFolder, place: Place, watcher: Watcher) -> None:
+    def __init__(self, experiment: Experiment, folder: ResultsFolder, place: Place, watcher: Watcher) -> None:
         self.folder = folder
+        self._experiment = experiment
         self.results: dict[str, Measurement | Failure] = {}
         self._place = place
         self._watcher = watcher
@@ -95,10 +131,17 @@ class _Carrying:
         self.results.update({name: result for name, result in known.items() if result is not None})
         self._watcher.expect(expected, len(self.results))
         missing = [trial for trial in trials if trial.id not in known]
+        if missing and not self.results:
+            self._look_ahead()
         for result in self._place.run(missing, self.folder.path, self._watcher):
             self.folder.keep(result)
             self.results[result.trial.id] = result
             self._watcher.finish(result)
+
+    def _look_ahead(self) -> None:
+        """Find the arms' mistakes before anything is spent on them."""
+        with suppress(ProcessEndedError):  # what nobody foresaw is told by the trials that meet it
+            inspect(self._experiment)
 
 
 def _is_settled(result: Measurement | Failure | None) -> bool:

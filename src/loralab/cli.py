@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from loralab import api, recipes
+from loralab import api, power, pretrained, recipes
 from loralab.comparison import Comparison
 from loralab.display import Display
 from loralab.errors import UserError
 from loralab.experiment import Experiment
-from loralab.files import read_experiment
-from loralab.plan import Choice, count_trials, final_trials, tuning_trials
-from loralab.report import print_answer
-from loralab.report.numbers import rate
+from loralab.files import read_experiment, read_value
+from loralab.report import planned, print_answer
+from loralab.report.content import Table as Content
 
 app = typer.Typer(
     help="Compare full fine-tuning with LoRA on your model, data and machine: tuned alike, over several seeds.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+recipes_app = typer.Typer()
+app.add_typer(recipes_app, name="recipes")
 
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="An experiment file, or a recipe's name.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Another model: a folder or a hub id.")]
@@ -74,11 +77,27 @@ def plan(
     seeds: SeedsOption = None,
     arms: ArmsOption = None,
     changes: SetOption = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Take a few real steps of every arm and forecast time and memory.")
+    ] = False,
+    disagreement: Annotated[
+        float,
+        typer.Option(min=0.001, max=1, help="Share of test texts that two arms are assumed to judge differently."),
+    ] = power.DISAGREEMENT,
 ) -> None:
-    """Print the trials of an experiment without carrying them out."""
+    """Tell what an experiment would do and take, and what it could decide, without carrying it out."""
     read = _read(experiment, model, data, rows, seeds, arms, changes)
-    api.check(read, on_hub=False)  # a plan needs no download
-    _print_plan(read, Console())
+    console = Console()
+    found = api.check(read, on_hub=measure)  # without measuring, a plan needs no download
+    _print_table(planned.trials(read), console)
+    console.print(f"\n{planned.how_many(read)}", highlight=False)
+    if found is not None:
+        _print_lines(planned.decidable(read, len(found.test), disagreement), console)
+    if measure:
+        _print_forecast(read, console)
+    elif found is not None and not pretrained.is_on_hub(read.conditions.model):
+        console.print()
+        _print_table(planned.parameters(api.inspect(read)), console)
 
 
 @app.command()
@@ -87,13 +106,24 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results
     _print_comparison(api.report(folder), folder, Console())
 
 
-@app.command("recipes")
-def list_recipes() -> None:
-    """List the experiments that ship with loralab."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name in recipes.names():
-        table.add_row(name, escape(recipes.summary(name)))
-    Console().print(table)
+@recipes_app.callback(invoke_without_command=True)
+def list_recipes(context: typer.Context) -> None:
+    """List the experiments that ship with loralab, or copy one to edit."""
+    if context.invoked_subcommand is None:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for name in recipes.names():
+            table.add_row(name, escape(recipes.summary(name)))
+        Console().print(table)
+
+
+@recipes_app.command("copy")
+def copy_recipe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe's name.")],
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Where to; else NAME.yaml here.")] = None,
+) -> None:
+    """Write a recipe to a file of your own, to edit and run."""
+    target = recipes.copy(name, to or Path(f"{name}.yaml"))
+    Console().print(f"Written: {target}. Edit it, then: loralab run {target}", markup=False, highlight=False)
 
 
 def main() -> None:
@@ -107,17 +137,38 @@ def main() -> None:
 
 def _run(experiment: Experiment, out: Path) -> None:
     console = Console()
-    least, most = count_trials(experiment)
-    console.print(f"{least} to {most} trials, results in {out}", markup=False, highlight=False)
+    console.print(f"{planned.how_many(experiment)}, results in {out}", markup=False, highlight=False)
     try:
+        found = api.check(experiment)
+        assert found is not None
+        _print_lines(planned.too_small(experiment, len(found.test)), console)
+        if planned.is_long(experiment, len(found.train)) and not (out / "experiment.json").exists():
+            _print_forecast(experiment, console)
         with Display(console) as display:
             comparison = api.run(experiment, out, watcher=display)
     except KeyboardInterrupt:
-        console.print(f"Stopped. What is finished is kept in {out}; the same command goes on from there.", markup=False)
+        console.print(
+            f"Stopped. What is finished is kept in {out}: the same command goes on from there, and "
+            f"'loralab report {out}' shows it.",
+            markup=False,
+        )
         raise SystemExit(130) from None
     _print_comparison(comparison, out, console)
     if any(not failure.is_answer for failure in comparison.failures):
         raise SystemExit(1)
+
+
+def _print_forecast(experiment: Experiment, console: Console) -> None:
+    console.print("\nTaking a few steps of every arm...")
+    with Display(console) as display:
+        found = api.forecast(experiment, display)
+    _print_table(planned.forecast(found), console)
+    console.print(f"\n{planned.in_all(found)}\n", highlight=False)
+
+
+def _print_lines(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(Text(line))
 
 
 def _print_comparison(comparison: Comparison, folder: Path, console: Console) -> None:
@@ -156,24 +207,14 @@ def _pairs(texts: list[str], option: str) -> list[tuple[str, Any]]:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise UserError(f"{option} {text}: write name=value")
-        pairs.append((name.strip(), yaml.safe_load(value)))
+        pairs.append((name.strip(), read_value(value, f"{option} {text}")))
     return pairs
 
 
-def _print_plan(experiment: Experiment, console: Console) -> None:
-    least, most = count_trials(experiment)
-    rates = {name: arm.learning_rates[0] for name, arm in experiment.arms.items()}
-    choices = {name: Choice(name, value, {}) for name, value in rates.items()}
+def _print_table(content: Content, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("Stage", "Arm", "Learning rate", "Seed", "Scored on"):
+    for title in content.header:
         table.add_column(title)
-    for trial in tuning_trials(experiment):
-        table.add_row("tuning", trial.arm, rate(trial.learning_rate), str(trial.seed), "validation")
-    tuned = [name for name, arm in experiment.arms.items() if arm.is_tuned]
-    if tuned:
-        table.add_row("tuning", "each tuned arm", "one more, if a choice lies at an edge", "", "validation")
-    for trial in final_trials(experiment, choices):
-        chosen = "as chosen" if trial.arm in tuned else rate(trial.learning_rate)
-        table.add_row("final", trial.arm, chosen, str(trial.seed), "test")
+    for row in content.rows:
+        table.add_row(*map(Text, row))
     console.print(table)
-    console.print(f"\n{least} to {most} trials", highlight=False)

@@ -87,6 +87,12 @@ class Comparison:
         return (*(result for result in self.tuning if isinstance(result, Failure)), *final)
 
     @property
+    def results(self) -> Results:
+        """Every result by trial id: what `compare` takes, for example with another baseline."""
+        final = [found for arm in (*self.arms.values(), self.untouched) for found in arm.measurements.values()]
+        return {result.trial.id: result for result in (*self.tuning, *final, *self.failures)}
+
+    @property
     def measurements(self) -> list[Measurement]:
         """Every final trial's measurement, the untouched model's left out."""
         return [measurement for arm in self.arms.values() for measurement in arm.measurements.values()]

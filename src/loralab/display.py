@@ -104,5 +104,7 @@ def _outcome(result: Measurement | Failure) -> str:
         return f"failed, {result.reason}: {result.message}"
     metrics = [result.trial.conditions.task.metrics[0].name, result.trial.conditions.task.tuning_metric]
     scores = ", ".join(f"{name.replace('_', ' ')} {result.scores[name]:.4f}" for name in metrics)
+    if result.course.micro_batch < result.trial.conditions.batch_size:
+        scores += f" ({result.course.micro_batch} texts in a forward pass: memory ran out with more)"
     split = "test" if result.trial.stage == "final" else "validation"
     return f"{scores} on {split}, trained {duration(result.seconds.training)}"

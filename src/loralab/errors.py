@@ -17,7 +17,7 @@ class MistakesError(UserError):
 
 
 class DivergedError(Exception):
-    """A training loss that is no longer a finite number: an answer about the arm, not a bug."""
+    """A loss that is no longer a finite number: an answer about the arm, not a bug."""
 
-    def __init__(self, step: int, loss: float) -> None:
-        super().__init__(f"the training loss was {loss} at step {step}")
+    def __init__(self, step: int, loss: float, what: str = "the training loss") -> None:
+        super().__init__(f"{what} was {loss} at step {step}")

@@ -31,19 +31,30 @@ class Conditions(Settings):
 
     model: str  # a folder, a hub id, or `package:NAME` for a model that comes with pip
     task: Task
-    epochs: PositiveInt | None = None
+    epochs: PositiveInt | None = None  # three, where steps aren't given either
     steps: PositiveInt | None = None  # optimizer steps, instead of epochs
     batch_size: PositiveInt = 8  # texts in a forward pass
     accumulation: PositiveInt = 1  # forward passes in an optimizer step
-    warmup: Share = 0.1  # share of the steps in which the learning rate rises; then it falls linearly to zero
+    warmup: Share = 0.1  # share of the steps in which the learning rate rises
+    schedule: Literal["linear", "cosine", "constant"] = "linear"  # how the learning rate falls to zero then, or stays
     weight_decay: NonNegativeFloat = 0.01  # not on biases and norms
     max_grad_norm: PositiveFloat = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of training; scores and saved models are float32
     validations_per_epoch: PositiveInt = 1
+    # Training ends after so many validations in a row without a better score, and the best one's weights are kept.
+    early_stopping: PositiveInt | None = None
+    gradient_checkpointing: bool = False  # less memory for activations, about a third more time
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_length(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("epochs") is None and value.get("steps") is None:
+            return {**value, "epochs": 3}
+        return value
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Conditions:
-        if (self.epochs is None) == (self.steps is None):
+        if self.epochs is not None and self.steps is not None:
             raise PydanticCustomError("length", "give either epochs or steps")
         return self
 
@@ -67,15 +78,34 @@ class Arm(Settings):
         return len(self.learning_rates) > 1
 
 
+# The arms of an experiment that names none. LoRA's best rate is about ten times that of full fine-tuning, a bare linear
+# head's higher still; a choice at the edge of a list is followed by one more try outward.
+USUAL_ARMS = {
+    "full": {"method": {"kind": "full"}, "learning_rates": [1e-5, 3e-5, 1e-4]},
+    "lora-r8": {
+        "method": {"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.1, "targets": ["attention"]},
+        "learning_rates": [3e-4, 1e-3, 3e-3],
+    },
+    "head-only": {"method": {"kind": "head-only"}, "learning_rates": [1e-3, 1e-2, 1e-1]},
+}
+
+
 class Experiment(Settings):
     """The whole question."""
 
-    baseline: str
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]  # in a file, a number n means 0 to n - 1
+    baseline: str = "full"
+    # In a file, a number n means 0 to n - 1.
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2)
     tuning_seed: NonNegativeInt = 1_000_000  # learning rates are chosen on it; no final trial uses it
     margin: dict[str, PositiveFloat] = Field(default_factory=dict)  # metric -> the smallest difference that matters
     conditions: Conditions
-    arms: Annotated[dict[ArmName, Arm], Field(min_length=1)]
+    arms: Annotated[dict[ArmName, Arm], Field(min_length=1, validate_default=True, default_factory=USUAL_ARMS.copy)]
+
+    @property
+    def primary_margin(self) -> float:
+        """The smallest difference in the primary metric that matters."""
+        primary = self.conditions.task.metrics[0]
+        return self.margin.get(primary.name, primary.margin)
 
     @field_validator("seeds", mode="before")
     @classmethod

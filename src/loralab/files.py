@@ -47,10 +47,7 @@ def read_experiment(source: str | Path, changes: Changes | None = None, arms: Se
     Raises MistakesError, which lists every mistake with its place and the way out.
     """
     name, text = _find(source)
-    try:
-        raw = yaml.load(text, _Loader)  # a SafeLoader: it builds nothing but plain values
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is not valid YAML: {error}") from None
+    raw = read_value(text, name)
     if not isinstance(raw, dict):
         raise UserError(f"{name} holds no experiment: it should have baseline, seeds, conditions and arms")
     if arms:
@@ -58,6 +55,16 @@ def read_experiment(source: str | Path, changes: Changes | None = None, arms: Se
     for place, value in (changes or {}).items():
         _set(raw, place, value, name)
     return parse_experiment(raw, name)
+
+
+def read_value(text: str, name: str) -> Any:
+    """Read YAML as an experiment file is read; `name` says in messages where it came from."""
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader: it builds nothing but plain values
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, such as 2020-13-45
+        raise UserError(f"{name} is not valid YAML: {error}") from None
+    except RecursionError:
+        raise UserError(f"{name} is not valid YAML: it is nested too deeply") from None
 
 
 def parse_experiment(raw: Any, name: str) -> Experiment:
@@ -75,6 +82,8 @@ def _find(source: str | Path) -> tuple[str, str]:
             return path.name, path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} can't be read: {error}") from None
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give an experiment file, or 'loralab report {path}' to see its results")
     if str(source) in recipes.names():
         return f"recipe {source}", recipes.text(str(source))
     known = ", ".join(recipes.names())

@@ -2,6 +2,7 @@
 
 experiment.json      the experiment, as last run
 trials/ID.json       a Measurement or a Failure
+checkpoints/         of trials under way
 models/ARM/seed-N/   the model of a final trial, with its tokenizer
 report.html, report.md, charts/
 """
@@ -61,19 +62,27 @@ class ResultsFolder:
                 differences += [f"arms.{name}.method.{line}" for line in methods]
             if differences:
                 raise self._of_another(differences)
-        _write(self.path / "experiment.json", experiment.model_dump_json(indent=2))
+        write_whole(self.path / "experiment.json", experiment.model_dump_json(indent=2))
 
     def experiment(self) -> Experiment:
         """Return the experiment as last run. Raises UserError where there is none."""
         file = self.path / "experiment.json"
         if not file.is_file():
             raise UserError(f"{self.path}: no experiment.json; give the folder of an experiment that was run")
-        return Experiment.model_validate_json(file.read_bytes())
+        try:
+            return Experiment.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            raise UserError(
+                f"{file} was written by another version of loralab, or changed since ({error.error_count()} settings "
+                "don't fit); run the experiment into another folder"
+            ) from None
 
     def keep(self, result: Measurement | Failure) -> None:
-        """Write down a result."""
+        """Write down a result. What could go on from its checkpoint no longer needs to, unless it was killed."""
         text = ResultFile(schema_version=SCHEMA, result=result).model_dump_json()
-        _write(self._file(result.trial), text)
+        write_whole(self._file(result.trial), text)
+        if isinstance(result, Measurement) or result.is_answer:
+            self.checkpoint_file(result.trial).unlink(missing_ok=True)
 
     def result(self, trial: Trial) -> Measurement | Failure | None:
         """Return what is known of `trial`, if anything.
@@ -92,6 +101,10 @@ class ResultsFolder:
         """Return where the model of a final trial belongs."""
         return self.path / "models" / trial.arm / f"seed-{trial.seed}"
 
+    def checkpoint_file(self, trial: Trial) -> Path:
+        """Return where the latest checkpoint of a trial under way belongs."""
+        return self.path / "checkpoints" / f"{trial.id}.safetensors"
+
     def _of_another(self, differences: Sequence[str]) -> UserError:
         listed = "\n  ".join(sorted(differences))
         return UserError(
@@ -103,11 +116,14 @@ class ResultsFolder:
         return self.path / "trials" / f"{trial.id}.json"
 
 
-def _write(file: Path, text: str) -> None:
-    """Write `file` whole or not at all: a reader sees the old content or the new, whenever the process is stopped."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+def write_whole(file: Path, text: str) -> None:
+    """Write `file` whole or not at all: a reader sees the old content or the new, whenever the process is stopped.
+
+    Raises UserError where it can't be written.
+    """
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()

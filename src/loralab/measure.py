@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 import platform
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import psutil
-
+from loralab.memory import peak_memory
 from loralab.results import Environment, Memory, Parameters
+from loralab.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -27,85 +23,11 @@ if TYPE_CHECKING:
 LIBRARIES = ("loralab", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy")
 
 
-class PeakMemory(Protocol):
-    """Something that knows the peak memory since it was last asked to start over."""
+class Spent(Settings):
+    """What a trial's phases took before it was stopped, kept in its checkpoint."""
 
-    how: str
-
-    def start_over(self) -> None:
-        """Forget the peak so far."""
-
-    def peak(self) -> int:
-        """Return the peak in bytes since `start_over`."""
-
-
-class LinuxPeak:
-    """Peak resident memory of this process as the kernel keeps it. See proc(5), `clear_refs`."""
-
-    how = "peak resident memory of the process (VmHWM), reset at each phase"
-
-    def start_over(self) -> None:
-        """Reset the kernel's mark."""
-        Path("/proc/self/clear_refs").write_text("5")
-
-    def peak(self) -> int:
-        """Return the kernel's mark."""
-        status = Path("/proc/self/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-
-
-class SampledPeak:
-    """Peak resident memory by looking every 20 ms, where the kernel keeps no mark that can be reset."""
-
-    how = "resident memory of the process, looked at every 20 ms"
-
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-        self._peak = self._process.memory_info().rss
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        while True:
-            self._peak = max(self._peak, self._process.memory_info().rss)
-            time.sleep(0.02)
-
-    def start_over(self) -> None:
-        """Begin with what is resident now."""
-        self._peak = self._process.memory_info().rss
-
-    def peak(self) -> int:
-        """Return the largest figure seen."""
-        return max(self._peak, self._process.memory_info().rss)
-
-
-class CudaPeak:
-    """Peak of PyTorch's own allocator on the GPU."""
-
-    how = "peak of the CUDA allocator, reset at each phase"
-
-    def start_over(self) -> None:
-        """Reset the allocator's mark."""
-        import torch
-
-        torch.cuda.reset_peak_memory_stats()
-
-    def peak(self) -> int:
-        """Return the allocator's mark."""
-        import torch
-
-        return int(torch.cuda.max_memory_allocated())
-
-
-def peak_memory(device: torch.device) -> PeakMemory:
-    """Return the best means that this device and system have."""
-    if device.type == "cuda":
-        return CudaPeak()
-    try:
-        LinuxPeak().start_over()
-    except OSError:  # not Linux, or a container that keeps /proc to itself
-        return SampledPeak()
-    return LinuxPeak()
+    seconds: dict[str, float]
+    memory: dict[str, int]  # peak bytes above the floor
 
 
 class Meter:
@@ -152,6 +74,23 @@ class Meter:
             how=self._memory.how,
         )
 
+    def spent(self, phases: Collection[str]) -> Spent:
+        """Return what `phases` took so far."""
+        self._credit()
+        floor = self._resident or 0
+        return Spent(
+            seconds={phase: self._seconds[phase] for phase in phases if phase in self._seconds},
+            memory={phase: self._peaks[phase] - floor for phase in phases if phase in self._peaks},
+        )
+
+    def resume(self, spent: Spent) -> None:
+        """Add what was spent before the trial was stopped."""
+        floor = self._resident or 0
+        for phase, seconds in spent.seconds.items():
+            self._seconds[phase] = self._seconds.get(phase, 0.0) + seconds
+        for phase, above in spent.memory.items():
+            self._peaks[phase] = max(self._peaks.get(phase, 0), floor + above)
+
     def _credit(self) -> None:
         """Give time and peak since the last call to the innermost phase."""
         _synchronise(self._device)
@@ -162,18 +101,6 @@ class Meter:
             self._peaks[phase] = max(self._peaks.get(phase, 0), self._memory.peak())
         self._since = now
         self._memory.start_over()
-
-
-def release_memory() -> None:
-    """Give freed memory back to the system, so that one phase's leftovers aren't taken for the next one's need.
-
-    glibc keeps what was freed, up to hundreds of megabytes, until it is told to trim. Elsewhere there is nothing to do.
-    """
-    gc.collect()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def _synchronise(device: torch.device) -> None:

@@ -66,6 +66,11 @@ def locate(model: str) -> str:
     return model
 
 
+def is_on_hub(model: str) -> bool:
+    """Tell whether loading `model` needs the hub, or its cache."""
+    return not Path(locate(model)).is_dir()
+
+
 def _packaged_folder(name: str) -> Path:
     if name not in PACKAGED:
         raise UserError(f"model: no packaged model is called {name!r}; there is: {', '.join(PACKAGED)}")

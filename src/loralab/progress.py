@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from loralab.experiment import Trial
 from loralab.results import Failure, Measurement
+
+TELL_EVERY = 0.5  # seconds between two words of progress
 
 Activity = Literal["loading", "training", "validating", "evaluating", "saving"]
 
@@ -25,6 +28,22 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
+
+
+class Teller:
+    """Tells of one activity's progress, but not more often than a person can read."""
+
+    def __init__(self, watch: Watch, trial: Trial, activity: Activity) -> None:
+        self._watch, self._trial, self._activity = watch, trial, activity
+        self._begun = self._told = time.perf_counter()
+
+    def __call__(self, done: int, total: int, loss: float | None = None, tokens: int | None = None) -> None:
+        """Tell that `done` of `total` are done; `tokens` counts those got through since the beginning."""
+        now = time.perf_counter()
+        if now - self._told >= TELL_EVERY or done == total:
+            speed = None if tokens is None else tokens / (now - self._begun)
+            self._watch(Progress(self._trial.id, self._activity, done, total, loss, speed))
+            self._told = now
 
 
 class Watcher(Protocol):

@@ -31,6 +31,7 @@ class Seconds(Settings):
     loading: float
     training: float
     validation: float
+    checkpointing: float
     evaluation: float
     saving: float
 
@@ -77,6 +78,15 @@ class Sameness(Settings):
     tokens: int  # real tokens trained on
 
 
+class Course(Settings):
+    """How training went, where that may differ from what was planned."""
+
+    planned_steps: int
+    kept_step: int  # the step whose weights were kept: the last one, or with early stopping the best
+    micro_batch: int  # texts in a forward pass: fewer than the batch size where memory ran out
+    resumed: tuple[int, ...] = ()  # steps after which it was stopped, and went on from a checkpoint
+
+
 class Saved(Settings):
     """A model on disk."""
 
@@ -114,6 +124,7 @@ class Measurement(Settings):
     saved: Saved | None
     data: DataFacts
     sameness: Sameness
+    course: Course
     environment: Environment
 
 

@@ -1,100 +1,105 @@
-"""One Trial -> one Measurement: read, load, adapt, train, score, save. The same straight line for every arm."""
+"""One Trial -> one Measurement: set up, train, score, save. The same straight line for every arm."""
 
 from __future__ import annotations
 
-import hashlib
+import math
 import shutil
-import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from loralab.engine.batches import order_sha256, training_epochs
+from loralab.engine.batches import order_sha256, training_steps
+from loralab.engine.checkpoints import Checkpoints, Standing, Tensors, random_state, restore_random_state
 from loralab.engine.evaluation import predict
 from loralab.engine.optimise import Optimiser
-from loralab.engine.precision import choose_precision
+from loralab.engine.setup import Ready, set_up
+from loralab.engine.stepping import Stepper
 from loralab.errors import DivergedError, UserError
 from loralab.experiment import Trial
 from loralab.folder import ResultsFolder
-from loralab.measure import Meter, bytes_in, count_parameters, environment, release_memory
+from loralab.measure import Meter, bytes_in, environment
+from loralab.memory import release_memory
 from loralab.methods import Untouched
-from loralab.pretrained import load_tokenizer
-from loralab.progress import Activity, Progress, Watch
-from loralab.results import DataFacts, Failure, Measurement, Point, Sameness, Saved, Seconds, Throughput
-from loralab.tasks.classification import Examples
+from loralab.progress import Progress, Teller, Watch
+from loralab.results import Course, DataFacts, Failure, Measurement, Point, Sameness, Saved, Seconds, Throughput
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedTokenizerBase
-
-Splits = Mapping[str, Examples]
 
 CURVE_POINTS = 50  # about so many points on a trial's training curve
-TELL_EVERY = 0.5  # seconds between two words of progress
+TRAINING_PHASES = ("training", "validation", "checkpointing")  # what a checkpoint has already spent
 
 
 def attempt(trial: Trial, folder: Path, watch: Watch) -> Measurement | Failure:
-    """Carry out `trial`; turn what goes wrong into a Failure. Raises UserError for what the user can put right."""
+    """Carry out `trial`; turn what goes wrong into a Failure. Raises UserError for what the user can put right.
+
+    Where memory runs out, the trial is begun again with half as many texts in a forward pass, down to one; a step's
+    texts, and so its gradient, stay the same.
+    """
+    micro_batch = trial.conditions.batch_size
+    while True:
+        result = _attempt(trial, folder, watch, micro_batch)
+        if isinstance(result, Measurement) or result.reason != "out of memory" or micro_batch == 1:
+            return result
+        micro_batch = (micro_batch + 1) // 2
+        release_memory()
+
+
+def _attempt(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Measurement | Failure:
+    try:
+        return carry_out(trial, folder, watch, micro_batch)
+    except Exception as error:
+        return failure(trial, error)
+
+
+def failure(trial: Trial, error: Exception) -> Failure:
+    """Return what `error` means for `trial`. A mistake that the user can put right is raised again."""
     import torch
 
-    try:
-        return carry_out(trial, folder, watch)
-    except UserError:
-        raise
-    except DivergedError as error:
+    if isinstance(error, UserError):
+        raise error
+    if "No space left on device" in str(error):  # each library has a type of its own for it
+        raise UserError(f"the disk is full ({error}); make room and start again: what is finished is kept") from error
+    if isinstance(error, DivergedError):
         return Failure(trial=trial, reason="diverged", message=str(error))
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    # PyTorch has no type of its own for a refused allocation on the CPU.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return Failure(trial=trial, reason="out of memory", message=str(error))
-    except Exception as error:
-        # PyTorch has no type of its own for a refused allocation on the CPU.
-        reason = "out of memory" if "can't allocate memory" in str(error) else "crashed"
-        trace = traceback.format_exc() if reason == "crashed" else None
-        return Failure.model_validate({"trial": trial, "reason": reason, "message": repr(error), "traceback": trace})
+    trace = "".join(traceback.format_exception(error))
+    return Failure(trial=trial, reason="crashed", message=repr(error), traceback=trace)
 
 
-def carry_out(trial: Trial, folder: Path, watch: Watch) -> Measurement:
-    """Carry out `trial` and keep a final trial's model in the results folder `folder`."""
+def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int | None = None) -> Measurement:
+    """Carry out `trial` and keep a final trial's model in the results folder `folder`.
+
+    `micro_batch`: texts in a forward pass, if fewer than the batch size. Goes on from a checkpoint where there is one.
+    """
     from accelerate import PartialState
-    from accelerate.utils import set_seed
 
-    conditions, task = trial.conditions, trial.conditions.task
-    device = PartialState().device
-    precision = choose_precision(conditions.precision, device)
-    meter = Meter(device)
+    micro_batch = micro_batch or trial.conditions.batch_size
+    task = trial.conditions.task
+    meter = Meter(PartialState().device)
     watch(Progress(trial.id, "loading"))
-    with meter.phase("reading"):
-        data = task.read()
-    with meter.phase("tokenising"):
-        tokenizer = load_tokenizer(conditions.model)
-        rows = {"train": data.train, "validation": data.validation, "test": data.test}
-        splits = {name: task.tokenise(split, tokenizer) for name, split in rows.items()}
-    meter.mark_resident()
-    with meter.phase("loading"):
-        set_seed(trial.seed)  # before the model is built: its head and the adapters are drawn now
-        loaded = task.load(conditions.model, tokenizer, data.label_names)
-        head_sha256 = _sha256(loaded.network, loaded.head)
-        network: Any = trial.method.adapt(loaded)
-        parameters = count_parameters(network)
-        network.to(device)
-        set_seed(trial.seed)  # whatever a method drew above, all arms begin training from one random state
-    fitted = (
-        Fitted() if trial.learning_rate is None else _fit(network, splits, tokenizer, trial, precision, meter, watch)
-    )
+    ready = set_up(trial, meter)
+    data, splits, network = ready.data, ready.splits, ready.network
+    fitted = Fitted(Course(planned_steps=0, kept_step=0, micro_batch=micro_batch))
+    if trial.learning_rate is not None:
+        checkpoints = Checkpoints(ResultsFolder(folder).checkpoint_file(trial), trial, data.sha256())
+        fitted = _fit(ready, trial, meter, watch, checkpoints, micro_batch)
     is_final = trial.stage == "final"
     scored = splits["test" if is_final else "validation"]
     with meter.phase("evaluation"):
-        telling = _Telling(watch, trial, "evaluating")
-        items = task.items(scored, predict(network, task, scored, tokenizer, conditions.batch_size, telling))
+        telling = Teller(watch, trial, "evaluating")
+        items = task.items(scored, predict(network, task, scored, ready.tokenizer, micro_batch, telling))
         scores = task.scores(items, len(data.label_names))
+    _require_finite(scores, fitted.steps)
     saved = None
     if is_final and not isinstance(trial.method, Untouched):
         watch(Progress(trial.id, "saving"))
         with meter.phase("saving"):
-            saved = _save(network, tokenizer, trial, folder)
+            saved = _save(ready, trial, folder)
     seconds = Seconds(**{name: meter.seconds(name) for name in Seconds.model_fields})
     return Measurement(
         trial=trial,
@@ -105,7 +110,7 @@ def carry_out(trial: Trial, folder: Path, watch: Watch) -> Measurement:
         seconds=seconds,
         memory=meter.memory(),
         throughput=fitted.throughput(seconds.training),
-        parameters=parameters,
+        parameters=ready.parameters,
         saved=saved,
         data=DataFacts(
             sha256=data.sha256(),
@@ -114,9 +119,10 @@ def carry_out(trial: Trial, folder: Path, watch: Watch) -> Measurement:
             truncated={name: split.truncated / len(split) for name, split in splits.items()},
         ),
         sameness=Sameness(
-            head_sha256=head_sha256, order_sha256=fitted.order_sha256, steps=fitted.steps, tokens=fitted.tokens
+            head_sha256=ready.head_sha256, order_sha256=fitted.order_sha256, steps=fitted.steps, tokens=fitted.tokens
         ),
-        environment=environment(device, precision),
+        course=fitted.course,
+        environment=environment(ready.device, ready.precision),
     )
 
 
@@ -124,6 +130,7 @@ def carry_out(trial: Trial, folder: Path, watch: Watch) -> Measurement:
 class Fitted:
     """What training left behind, besides the network."""
 
+    course: Course
     curve: tuple[Point, ...] = ()
     steps: int = 0
     texts: int = 0
@@ -137,112 +144,99 @@ class Fitted:
         return Throughput(texts=self.texts / seconds, steps=self.steps / seconds, tokens=self.tokens / seconds)
 
 
-def _fit(
-    network: nn.Module,
-    splits: Splits,
-    tokenizer: PreTrainedTokenizerBase,
-    trial: Trial,
-    precision: str,
-    meter: Meter,
-    watch: Watch,
-) -> Fitted:
-    """Train `network` in place."""
-    conditions, task, train = trial.conditions, trial.conditions.task, splits["train"]
-    lengths = train.lengths
-    epochs = training_epochs(
-        lengths, conditions.batch_size, conditions.accumulation, conditions.epochs, conditions.steps, trial.seed
-    )
-    total = sum(len(epoch) for epoch in epochs)
+def _fit(ready: Ready, trial: Trial, meter: Meter, watch: Watch, checkpoints: Checkpoints, micro_batch: int) -> Fitted:
+    """Train the network in place."""
+    conditions, train = trial.conditions, ready.splits["train"]
     assert trial.learning_rate is not None
-    optimiser = Optimiser(network, conditions, trial.learning_rate, total, precision)
-    running = _Running()
-    curve: list[Point] = []
-    telling = _Telling(watch, trial, "training")
-    done, texts, tokens = 0, 0, 0
+    steps = training_steps(train.lengths, conditions, trial.seed)
+    optimiser = Optimiser(ready.network, conditions, trial.learning_rate, len(steps), ready.precision)
+    stepper = Stepper(optimiser, conditions.task, train, ready.tokenizer, micro_batch)
+    standing: Standing = Standing()
+    best: Tensors = {}
+    kept = checkpoints.latest()
+    if kept is not None:
+        standing, best = kept.standing.gone_on(), kept.part("best")
+        _put(ready.network, kept.part("weights"))
+        optimiser.resume(kept.part("optimizer"), standing.done)
+        restore_random_state(kept.part("random"))
+        meter.resume(kept.spent)
+    telling, tokens_before = Teller(watch, trial, "training"), standing.tokens
+    points_every = max(1, len(steps) // CURVE_POINTS)
     optimiser.network.train()
     with meter.phase("training"):
-        for past, epoch in enumerate(epochs):
-            validations = _spread(len(epoch), conditions.validations_per_epoch)
-            for position, step in enumerate(epoch, start=1):
-                count = sum(len(indices) for indices in step)
-                for indices in step:
-                    batch = {
-                        name: tensor.to(optimiser.device)
-                        for name, tensor in task.collate(train, indices, tokenizer).items()
-                    }
-                    outcome = task.loss(optimiser.network, batch)
-                    optimiser.backward(outcome.loss / count)  # the mean over the step's texts, however it is cut up
-                    running.add(len(indices), outcome.loss.item(), int(outcome.correct))
-                optimiser.step()
-                done, texts = done + 1, texts + count
-                tokens += int(sum(lengths[indices].sum() for indices in step))
-                telling(done, total, loss=running.latest, tokens=tokens)
-                if position in validations or done % max(1, total // CURVE_POINTS) == 0:
-                    validation = None
-                    if position in validations:
-                        with meter.phase("validation"):
-                            validation = _validate(optimiser.network, splits["validation"], tokenizer, trial, watch)
-                    curve.append(running.point(done, past + position / len(epoch), validation))
+        for step in steps[standing.done :]:
+            standing = standing.after(step.texts, step.tokens(train.lengths), *stepper.take(step))
+            done = standing.done
+            telling(done, len(steps), standing.mean_loss, standing.tokens - tokens_before)
+            if step.validates or done % points_every == 0:
+                scores = None
+                if step.validates:
+                    with meter.phase("validation"):
+                        scores = _validate(ready, trial, watch, optimiser.network, micro_batch)
+                    _require_finite(scores, done)
+                standing = standing.with_point(step.epoch, scores)
+            if step.validates and conditions.early_stopping:
+                assert scores is not None
+                standing = standing.judged(scores[conditions.task.tuning_metric])
+                if standing.best_step == done:
+                    best = _trained(ready.network)
+                if standing.waited >= conditions.early_stopping:
+                    break
+            if checkpoints.are_due():
+                with meter.phase("checkpointing"):
+                    parts = {"weights": _trained(ready.network), "best": best}
+                    parts |= {"optimizer": optimiser.state(), "random": random_state()}
+                    checkpoints.write(standing, meter.spent(TRAINING_PHASES), parts)
     optimiser.unwrap()
-    del optimiser
-    network.zero_grad()
+    _put(ready.network, best)
+    del optimiser, stepper
+    ready.network.zero_grad()
     release_memory()  # the optimizer's state must be gone before the evaluation's memory is measured
-    return Fitted(tuple(curve), done, texts, tokens, order_sha256(epochs, train.ids))
+    return Fitted(
+        course=Course(
+            planned_steps=len(steps),
+            kept_step=standing.best_step or standing.done,
+            micro_batch=micro_batch,
+            resumed=standing.resumed,
+        ),
+        curve=standing.curve,
+        steps=standing.done,
+        texts=sum(step.texts for step in steps[: standing.done]),
+        tokens=standing.tokens,
+        order_sha256=order_sha256(steps, train.ids),
+    )
 
 
-def _validate(
-    network: nn.Module, examples: Examples, tokenizer: PreTrainedTokenizerBase, trial: Trial, watch: Watch
-) -> dict[str, float]:
-    task = trial.conditions.task
-    telling = _Telling(watch, trial, "validating")
-    logits = predict(network, task, examples, tokenizer, trial.conditions.batch_size, telling)
+def _validate(ready: Ready, trial: Trial, watch: Watch, network: nn.Module, micro_batch: int) -> dict[str, float]:
+    task, examples = trial.conditions.task, ready.splits["validation"]
+    telling = Teller(watch, trial, "validating")
+    logits = predict(network, task, examples, ready.tokenizer, micro_batch, telling)
     return task.scores(task.items(examples, logits), logits.shape[1])
 
 
-def _spread(steps: int, times: int) -> set[int]:
-    """Return the steps of an epoch after which to validate: evenly spread, the last one always among them."""
-    return {max(1, round(steps * (k + 1) / times)) for k in range(times)}
+def _trained(network: nn.Module) -> Tensors:
+    """Return a copy of the weights that are being trained, by name."""
+    return {name: weight.detach().clone() for name, weight in network.named_parameters() if weight.requires_grad}
 
 
-class _Running:
-    """Training loss and accuracy since the last point of the curve."""
+def _put(network: nn.Module, weights: Tensors) -> None:
+    """Put `weights` into the network in place, so that the optimizer still knows them."""
+    import torch
 
-    def __init__(self) -> None:
-        self.latest = 0.0  # mean loss of the latest batch, in nats a text
-        self._texts, self._loss, self._correct = 0, 0.0, 0
-
-    def add(self, texts: int, loss: float, correct: int) -> None:
-        self.latest = loss / texts
-        self._texts, self._loss, self._correct = self._texts + texts, self._loss + loss, self._correct + correct
-
-    def point(self, step: int, epoch: float, validation: dict[str, float] | None) -> Point:
-        point = Point(
-            step=step,
-            epoch=epoch,
-            training_loss=self._loss / self._texts,
-            training_accuracy=self._correct / self._texts,
-            validation=validation,
-        )
-        self._texts, self._loss, self._correct = 0, 0.0, 0
-        return point
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if name in weights:
+                weight.copy_(weights[name])
 
 
-class _Telling:
-    """Tells of progress, but not more often than a person can read."""
-
-    def __init__(self, watch: Watch, trial: Trial, activity: Activity) -> None:
-        self._watch, self._trial, self._activity = watch, trial, activity
-        self._begun = self._told = time.perf_counter()
-
-    def __call__(self, done: int, total: int, loss: float | None = None, tokens: int | None = None) -> None:
-        now = time.perf_counter()
-        if now - self._told >= TELL_EVERY or done == total:
-            speed = None if tokens is None else tokens / (now - self._begun)
-            self._watch(Progress(self._trial.id, self._activity, done, total, loss, speed))
-            self._told = now
+def _require_finite(scores: Mapping[str, float], step: int) -> None:
+    """Raise DivergedError where a score is no finite number: the weights no longer are either."""
+    for name, score in scores.items():
+        if not math.isfinite(score):
+            raise DivergedError(step, score, name)
 
 
-def _save(network: Any, tokenizer: PreTrainedTokenizerBase, trial: Trial, folder: Path) -> Saved:
+def _save(ready: Ready, trial: Trial, folder: Path) -> Saved:
     """Write model and tokenizer, whole or not at all."""
     assert not isinstance(trial.method, Untouched)
     target = ResultsFolder(folder).model_folder(trial)
@@ -250,20 +244,10 @@ def _save(network: Any, tokenizer: PreTrainedTokenizerBase, trial: Trial, folder
     for leftover in (draft, target):  # of a trial that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     draft.mkdir(parents=True)
-    trial.method.save(network, draft)
+    trial.method.save(ready.network, draft)
     size = bytes_in(draft)
-    tokenizer.save_pretrained(draft)
+    ready.tokenizer.save_pretrained(draft)
     draft.rename(target)
     relative = target.relative_to(folder).as_posix()
-    lines = trial.conditions.task.loading_lines(network, relative, adapter=trial.method.saves_adapter)
+    lines = trial.conditions.task.loading_lines(ready.network, relative, adapter=trial.method.saves_adapter)
     return Saved(folder=relative, bytes=size, loading=lines)
-
-
-def _sha256(network: nn.Module, names: frozenset[str]) -> str:
-    """Return a hash of the named parameters' values."""
-    digest = hashlib.sha256()
-    for name, parameter in network.named_parameters():
-        if name in names:
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(parameter.detach().cpu().numpy()).tobytes())
-    return digest.hexdigest()

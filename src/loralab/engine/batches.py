@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from loralab.experiment import Conditions
 
 Indices = npt.NDArray[np.int64]
 
@@ -29,24 +33,49 @@ def epoch_batches(lengths: Indices, batch_size: int, generator: np.random.Genera
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def training_epochs(
-    lengths: Indices, batch_size: int, accumulation: int, epochs: int | None, steps: int | None, seed: int
-) -> list[list[list[Indices]]]:
-    """Return epochs of optimizer steps of batches, for so many `epochs` or, instead, so many `steps`.
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step as it is planned."""
 
-    A step has `accumulation` batches, an epoch's last one perhaps fewer. The last epoch ends when `steps` are done.
+    batches: tuple[Indices, ...]
+    epoch: float  # epochs done after it
+    validates: bool  # whether validation is scored after it
+
+    @property
+    def texts(self) -> int:
+        """How many texts it trains on."""
+        return sum(len(batch) for batch in self.batches)
+
+    def tokens(self, lengths: Indices) -> int:
+        """How many real tokens it trains on."""
+        return int(sum(lengths[batch].sum() for batch in self.batches))
+
+
+def training_steps(lengths: Indices, conditions: Conditions, seed: int) -> list[Step]:
+    """Return every optimizer step of a training, in order: they depend on the data, the conditions and the seed alone.
+
+    A step has `accumulation` batches, an epoch's last one perhaps fewer. Where the conditions count steps instead of
+    epochs, the last epoch ends with the last step.
     """
     generator = np.random.default_rng(seed)
-    planned: list[list[list[Indices]]] = []
-    left = steps
-    while left is None or left > 0:
-        if epochs is not None and len(planned) == epochs:
+    planned: list[Step] = []
+    for epoch in itertools.count():
+        if epoch == conditions.epochs or (conditions.steps is not None and len(planned) >= conditions.steps):
             break
-        batches = epoch_batches(lengths, batch_size, generator)
-        grouped = [batches[i : i + accumulation] for i in range(0, len(batches), accumulation)]
-        planned.append(grouped if left is None else grouped[:left])
-        left = None if left is None else left - len(planned[-1])
+        batches = epoch_batches(lengths, conditions.batch_size, generator)
+        grouped = [batches[i : i + conditions.accumulation] for i in range(0, len(batches), conditions.accumulation)]
+        left = None if conditions.steps is None else conditions.steps - len(planned)
+        validated = _spread(len(grouped[:left]), conditions.validations_per_epoch)
+        planned += [
+            Step(tuple(step), epoch + position / len(grouped), position in validated)
+            for position, step in enumerate(grouped[:left], start=1)
+        ]
     return planned
+
+
+def _spread(steps: int, times: int) -> set[int]:
+    """Return the steps of an epoch after which to validate: evenly spread, the last one always among them."""
+    return {max(1, round(steps * (k + 1) / times)) for k in range(times)}
 
 
 def evaluation_batches(lengths: Indices, batch_size: int) -> list[Indices]:
@@ -55,11 +84,11 @@ def evaluation_batches(lengths: Indices, batch_size: int) -> list[Indices]:
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def order_sha256(epochs: Sequence[Sequence[Sequence[Indices]]], ids: Sequence[str]) -> str:
+def order_sha256(steps: Sequence[Step], ids: Sequence[str]) -> str:
     """Return a hash of the texts in the order in which they are trained on, batch by batch."""
     digest = hashlib.sha256()
-    for step in (step for epoch in epochs for step in epoch):
-        for batch in step:
+    for step in steps:
+        for batch in step.batches:
             digest.update(" ".join(ids[i] for i in batch).encode() + b"\n")
         digest.update(b"\n")
     return digest.hexdigest()

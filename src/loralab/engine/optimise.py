@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from loralab.errors import DivergedError
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}  # transformers' names
+
 
 class Optimiser:
-    """AdamW (Loshchilov and Hutter 2019) with warm-up, linear decay and clipping, on Accelerate."""
+    """AdamW (Loshchilov and Hutter 2019) with warm-up, a schedule and clipping, on Accelerate."""
 
     def __init__(self, network: nn.Module, conditions: Conditions, rate: float, steps: int, precision: str) -> None:
         from accelerate import Accelerator
@@ -26,7 +28,9 @@ class Optimiser:
         self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         optimizer = AdamW(_groups(self._parameters, conditions.weight_decay), lr=rate, fused=True)
         self.network, self._optimizer = self._accelerator.prepare(network, optimizer)
-        self._schedule = get_scheduler("linear", optimizer, round(conditions.warmup * steps), steps)
+        schedule = get_scheduler(SCHEDULES[conditions.schedule], optimizer, round(conditions.warmup * steps), steps)
+        # The rate depends on the number of steps alone, so that training can go on from any step.
+        self._share_of_rate = schedule.lr_lambdas[0]
         self._steps = 0
 
     @property
@@ -46,9 +50,28 @@ class Optimiser:
         """Take an optimizer step with the gradients added up since the last one."""
         self._accelerator.clip_grad_norm_(self._parameters, self._max_grad_norm)
         self._optimizer.step()
-        self._schedule.step()
         self._optimizer.zero_grad()
-        self._steps += 1
+        self._come_to(self._steps + 1)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return the optimizer's own tensors, by the parameter's number and their name: 'NUMBER/exp_avg'."""
+        state = self._optimizer.state_dict()["state"]
+        return {f"{number}/{name}": tensor for number, kept in state.items() for name, tensor in kept.items()}
+
+    def resume(self, state: Mapping[str, torch.Tensor], steps: int) -> None:
+        """Go on from the `state` that stood after so many `steps`."""
+        numbered: dict[int, dict[str, torch.Tensor]] = {}
+        for place, tensor in state.items():
+            number, _, name = place.partition("/")
+            numbered.setdefault(int(number), {})[name] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+        self._come_to(steps)
+
+    def _come_to(self, steps: int) -> None:
+        self._steps = steps
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self._share_of_rate(steps)
 
     def unwrap(self) -> Any:
         """Return the network as it was before Accelerate wrapped it, computing in float32 again."""

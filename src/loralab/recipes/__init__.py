@@ -1,6 +1,9 @@
 """Experiment files that ship with the package and run as they are."""
 
 from importlib import resources
+from pathlib import Path
+
+from loralab.errors import UserError
 
 
 def names() -> list[str]:
@@ -17,3 +20,17 @@ def text(name: str) -> str:
 def summary(name: str) -> str:
     """Return the recipe's first comment line, which says what it compares."""
     return text(name).splitlines()[0].lstrip("# ")
+
+
+def copy(name: str, target: Path) -> Path:
+    """Write the recipe `name` to the file `target`. Raises UserError for an unknown name or a file that is there."""
+    if name not in names():
+        raise UserError(f"no recipe is called {name!r}; there are {', '.join(names())}")
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text(name))
+    except FileExistsError:
+        raise UserError(f"{target} is there already; choose another place with --to") from None
+    except OSError as error:
+        raise UserError(f"{target} can't be written: {error}") from None
+    return target

@@ -9,21 +9,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from loralab.comparison import Comparison
-from loralab.report import charts, content
+from loralab.folder import write_whole
+from loralab.report import answer, charts, content
 from loralab.report.terminal import print_answer
 
 __all__ = ["print_answer", "write_report"]
 
 
 def write_report(comparison: Comparison, folder: Path) -> Path:
-    """Write `report.html`, `report.md` and `charts/*.svg` into `folder`; return the page's path."""
+    """Write `report.html`, `report.md` and `charts/*.svg` into `folder`; return the page's path.
+
+    Raises UserError where they can't be written.
+    """
     drawn = charts.draw(comparison)
-    (folder / "charts").mkdir(parents=True, exist_ok=True)
     for name, svg in drawn.items():
-        (folder / "charts" / f"{name}.svg").write_text(svg, encoding="utf-8")
-    (folder / "report.md").write_text(_render("report.md.j2", comparison, drawn), encoding="utf-8")
+        write_whole(folder / "charts" / f"{name}.svg", svg)
+    write_whole(folder / "report.md", _render("report.md.j2", comparison, drawn))
     page = folder / "report.html"
-    page.write_text(_render("report.html.j2", comparison, drawn), encoding="utf-8")
+    write_whole(page, _render("report.html.j2", comparison, drawn))
     return page
 
 
@@ -39,6 +42,7 @@ def _render(template: str, comparison: Comparison, drawn: Mapping[str, str]) -> 
     environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
     return environment.get_template(template).render(
         comparison=comparison,
+        answer=answer,
         content=content,
         # The SVG is drawn by vl-convert, which escapes the texts in it.
         charts={name: Markup(svg) for name, svg in drawn.items()},

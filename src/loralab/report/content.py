@@ -18,50 +18,20 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-def answer(comparison: Comparison) -> str:
-    """State the differences from the baseline and what they cost, in a sentence."""
-    baseline, metric = comparison.baseline, _primary(comparison)
-    if not baseline.measurements:
-        why = "its trials failed" if baseline.failures else "it has no finished trial yet"
-        return f"There is nothing to compare with: {why} ({baseline.name} is the baseline)."
-    facts = next(iter(baseline.measurements.values())).data
-    seeds = len(baseline.measurements)
-    lead = (
-        f"Over {seeds} {'seed' if seeds == 1 else 'seeds'} and {facts.rows['test']:,} test texts, "
-        f"{baseline.name} reached {numbers.score_spread(baseline.scores[metric.name], metric)} {metric.title.lower()}"
-    )
-    others = [_beside(arm, metric) for arm in comparison.arms.values() if arm is not baseline]
-    return "; ".join([lead, *others]) + "."
+def primary(comparison: Comparison) -> Metric:
+    """The metric that the answer is about."""
+    return comparison.experiment.conditions.task.metrics[0]
 
 
-def caveats(comparison: Comparison) -> list[str]:
-    """Say what the answer does not claim, and what limits it."""
-    metric = _primary(comparison)
-    lines = ["These are differences and their spread over seeds; whether they are more than chance is not claimed."]
-    margin = comparison.experiment.margin.get(metric.name)
-    if margin is not None:
-        amount = numbers.difference(margin, metric).lstrip("+") + (" points" if metric.is_fraction else "")
-        lines.append(f"In this experiment, a difference matters from {amount} on.")
-    if len(comparison.experiment.seeds) == 1:
-        lines.append("With one seed, nothing is known of how much another seed would change.")
-    for arm in comparison.arms.values():
-        if arm.choice is None:
-            continue
-        if not arm.choice.tried:
-            lines.append(f"{arm.name} was not tuned: it was given one learning rate, {numbers.rate(arm.choice.rate)}.")
-        elif arm.choice.is_at_edge and arm.choice.rate is not None:
-            lines.append(
-                f"{arm.name} chose {numbers.rate(arm.choice.rate)}, the edge of the learning rates tried: "
-                "a better one may lie beyond."
-            )
-    if comparison.missing:
-        lines.append(f"{comparison.missing} final trials are missing; run the experiment again to carry them out.")
-    return lines
+def why_missing(arm: ArmSummary, comparison: Comparison) -> str | None:
+    """Say why an arm has no measurement, or None where it has one or was not carried out yet."""
+    reasons = [failure.reason for failure in comparison.failures if failure.trial.arm == arm.name]
+    return reasons[-1] if reasons and not arm.measurements else None
 
 
 def overview(comparison: Comparison) -> Table:
     """The table that answers: quality, and costs as multiples of the baseline's."""
-    metric = _primary(comparison)
+    metric = primary(comparison)
     header = [
         "Arm",
         metric.title,
@@ -77,7 +47,7 @@ def overview(comparison: Comparison) -> Table:
         rows.append(
             [
                 arm.name,
-                numbers.score_spread(arm.scores.get(metric.name), metric),
+                why_missing(arm, comparison) or numbers.score_spread(arm.scores.get(metric.name), metric),
                 numbers.difference_spread(arm.differences.get(metric.name), metric) if is_other else "",
                 _cost(arm, comparison, "training_seconds"),
                 _cost(arm, comparison, "training_memory"),
@@ -196,10 +166,6 @@ def loading(comparison: Comparison) -> Mapping[str, str]:
     return lines
 
 
-def _primary(comparison: Comparison) -> Metric:
-    return comparison.experiment.conditions.task.metrics[0]
-
-
 def _all_arms(comparison: Comparison) -> list[ArmSummary]:
     untouched = [comparison.untouched] if comparison.untouched.measurements else []
     return [*untouched, *comparison.arms.values()]
@@ -212,18 +178,3 @@ def _cost(arm: ArmSummary, comparison: Comparison, name: str) -> str:
         quantity = next(cost for cost in COSTS if cost.name == name)
         return numbers.cost(arm.costs[name].mean, quantity) if name in arm.costs else numbers.UNKNOWN
     return numbers.multiple(arm.ratios.get(name))
-
-
-def _beside(arm: ArmSummary, metric: Metric) -> str:
-    difference = arm.differences.get(metric.name)
-    if difference is None:
-        return f"{arm.name} has no measurement" + (f" ({arm.failures[0].reason})" if arm.failures else "")
-    unit = " points" if metric.is_fraction else ""
-    ratios = [
-        f"{numbers.multiple(arm.ratios[name])} {what}"
-        for name, what in (("training_seconds", "the training time"), ("training_memory", "the memory"))
-        if name in arm.ratios
-    ]
-    word = "more" if difference.mean > 0 else "less"
-    amount = numbers.difference(abs(difference.mean), metric).lstrip("+")
-    return f"{arm.name} {amount}{unit} {word}, in {' and '.join(ratios)}"

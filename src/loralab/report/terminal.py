@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loralab.comparison import Comparison
-from loralab.report import content
+from loralab.report import answer, content
 
 
 def print_answer(comparison: Comparison, console: Console) -> None:
@@ -20,8 +20,8 @@ def print_answer(comparison: Comparison, console: Console) -> None:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
     console.print()
-    console.print(Text(content.answer(comparison), style="bold"))
-    for line in content.caveats(comparison):
+    console.print(Text(answer.sentence(comparison), style="bold"))
+    for line in answer.caveats(comparison):
         console.print(Text(line))
     for failure in comparison.failures:
         console.print(Text(f"{failure.trial.id} failed: {failure.reason}: {failure.message}", style="red"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -38,6 +38,15 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Examples:
+        """Return the examples at `indices`, in that order."""
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in indices),
+            input_ids=[self.input_ids[i] for i in indices],
+            labels=tuple(self.labels[i] for i in indices),
+        )
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:

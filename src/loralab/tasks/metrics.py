@@ -17,6 +17,7 @@ class Metric:
     title: str
     higher_is_better: bool
     is_fraction: bool
+    margin: float = 0.02  # the smallest difference that matters, where an experiment names none
 
 
 CLASSIFICATION = (

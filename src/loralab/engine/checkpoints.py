@@ -1,0 +1,164 @@
+"""Checkpoints within a trial: killed after an hour, it loses minutes and goes on with the same numbers, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from loralab.experiment import Trial
+from loralab.measure import Spent
+from loralab.results import Point
+from loralab.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = Mapping[str, "torch.Tensor"]
+
+EVERY = float(os.environ.get("LORALAB_CHECKPOINT_SECONDS", "120"))  # between two checkpoints,
+COST = 0.02  # unless writing them would take more than this share of the time
+
+
+class Standing(Settings):
+    """Where training stands after a step: all that the steps to come depend on, tensors aside."""
+
+    done: int = 0  # steps
+    curve: tuple[Point, ...] = ()
+    tokens: int = 0  # real ones
+    loss: float = 0.0  # sums since the last point of the curve: of the loss in nats,
+    correct: int = 0  # of right answers,
+    texts: int = 0  # and of texts
+    best_step: int | None = None  # the step of the lowest validation score, where training may stop early
+    best_score: float | None = None
+    waited: int = 0  # validations since then
+    resumed: tuple[int, ...] = ()  # steps after which training was stopped, and went on
+
+    @property
+    def mean_loss(self) -> float:
+        """The loss since the last point of the curve, in nats a text."""
+        return self.loss / self.texts
+
+    def after(self, texts: int, tokens: int, loss: float, correct: int) -> Standing:
+        """Return the standing after one more step."""
+        sums = {"loss": self.loss + loss, "correct": self.correct + correct, "texts": self.texts + texts}
+        return self.model_copy(update={"done": self.done + 1, "tokens": self.tokens + tokens, **sums})
+
+    def with_point(self, epoch: float, validation: dict[str, float] | None) -> Standing:
+        """Return the standing with a point on the curve; the sums begin anew."""
+        point = Point(
+            step=self.done,
+            epoch=epoch,
+            training_loss=self.mean_loss,
+            training_accuracy=self.correct / self.texts,
+            validation=validation,
+        )
+        return self.model_copy(update={"curve": (*self.curve, point), "loss": 0.0, "correct": 0, "texts": 0})
+
+    def judged(self, score: float) -> Standing:
+        """Return the standing after a validation that gave `score`, of which less is better."""
+        if self.best_score is None or score < self.best_score:
+            return self.model_copy(update={"best_step": self.done, "best_score": score, "waited": 0})
+        return self.model_copy(update={"waited": self.waited + 1})
+
+    def gone_on(self) -> Standing:
+        """Return the standing of a training that was stopped here and goes on."""
+        return self.model_copy(update={"resumed": (*self.resumed, self.done)})
+
+
+class Header(Settings):
+    """What a checkpoint says of itself."""
+
+    trial: Trial
+    data_sha256: str
+    standing: Standing
+    spent: Spent
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read."""
+
+    standing: Standing
+    spent: Spent
+    tensors: Tensors
+
+    def part(self, name: str) -> Tensors:
+        """Return the tensors that were written as the part `name`."""
+        return {
+            key.removeprefix(f"{name}:"): tensor for key, tensor in self.tensors.items() if key.startswith(f"{name}:")
+        }
+
+
+class Checkpoints:
+    """The one file of a trial under way: always the latest checkpoint, written whole or not at all."""
+
+    def __init__(self, file: Path, trial: Trial, data_sha256: str) -> None:
+        self._file, self._trial, self._data_sha256 = file, trial, data_sha256
+        self._written = time.perf_counter()
+        self._cost = 0.0
+
+    def are_due(self) -> bool:
+        """Tell whether it is time for the next one."""
+        return time.perf_counter() - self._written >= max(EVERY, self._cost / COST)
+
+    def write(self, standing: Standing, spent: Spent, parts: Mapping[str, Tensors]) -> None:
+        """Replace the checkpoint. A disk that is full costs the checkpoint, not the training."""
+        from safetensors.torch import save_file
+
+        begun = time.perf_counter()
+        header = Header(trial=self._trial, data_sha256=self._data_sha256, standing=standing, spent=spent)
+        tensors = {f"{part}:{name}": one.contiguous() for part, kept in parts.items() for name, one in kept.items()}
+        draft = self._file.with_suffix(f".{os.getpid()}")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, draft, {"header": header.model_dump_json()})
+            draft.replace(self._file)
+        except OSError:
+            draft.unlink(missing_ok=True)
+        self._written = time.perf_counter()
+        self._cost = self._written - begun
+
+    def latest(self) -> Checkpoint | None:
+        """Return the checkpoint of this very trial on this very data, if there is one that can be read."""
+        from safetensors import SafetensorError, safe_open
+
+        if not self._file.is_file():
+            return None
+        try:
+            with safe_open(self._file, "pt") as opened:
+                header = Header.model_validate_json(opened.metadata()["header"])
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
+        except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError):
+            return None  # of another version, or damaged: the trial begins anew
+        if (header.trial, header.data_sha256) != (self._trial, self._data_sha256):
+            return None
+        return Checkpoint(header.standing, header.spent, tensors)
+
+
+def random_state() -> dict[str, torch.Tensor]:
+    """Return the state of the generators that dropout draws from."""
+    import torch
+
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def restore_random_state(states: Mapping[str, torch.Tensor]) -> None:
+    """Go on drawing where `random_state` was taken."""
+    import torch
+
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"])
+    if "mps" in states:
+        torch.mps.set_rng_state(states["mps"])

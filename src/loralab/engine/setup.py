@@ -1,0 +1,86 @@
+"""From a Trial to a network that is ready to be trained: read, tokenise, load, adapt."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loralab.data.rows import LabelledData
+from loralab.engine.precision import Precision, choose_precision
+from loralab.errors import UserError
+from loralab.experiment import Trial
+from loralab.measure import Meter, count_parameters
+from loralab.pretrained import load_tokenizer
+from loralab.results import Parameters
+from loralab.tasks.classification import Examples
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A trial about to be trained."""
+
+    device: torch.device
+    precision: Precision
+    data: LabelledData
+    splits: Mapping[str, Examples]  # train, validation, test
+    tokenizer: PreTrainedTokenizerBase
+    network: Any  # adapted, on the device
+    parameters: Parameters
+    head_sha256: str  # of the head as it was drawn
+
+
+def set_up(trial: Trial, meter: Meter) -> Ready:
+    """Make `trial` ready, its phases credited to `meter`. Raises UserError for what the user can put right."""
+    from accelerate import PartialState
+    from accelerate.utils import set_seed
+
+    conditions, task = trial.conditions, trial.conditions.task
+    device = PartialState().device
+    with meter.phase("reading"):
+        data = task.read()
+    with meter.phase("tokenising"):
+        tokenizer = load_tokenizer(conditions.model)
+        rows = {"train": data.train, "validation": data.validation, "test": data.test}
+        splits = {name: task.tokenise(split, tokenizer) for name, split in rows.items()}
+    meter.mark_resident()
+    with meter.phase("loading"):
+        set_seed(trial.seed)  # before the model is built: its head and the adapters are drawn now
+        loaded = task.load(conditions.model, tokenizer, data.label_names)
+        head_sha256 = _sha256(loaded.network, loaded.head)
+        if conditions.gradient_checkpointing:
+            _checkpoint_gradients(loaded.network)
+        network: Any = trial.method.adapt(loaded)
+        parameters = count_parameters(network)
+        network.to(device)
+        set_seed(trial.seed)  # whatever a method drew above, all arms begin training from one random state
+    precision = choose_precision(conditions.precision, device)
+    return Ready(device, precision, data, splits, tokenizer, network, parameters, head_sha256)
+
+
+def _checkpoint_gradients(network: Any) -> None:
+    """Keep few activations and compute the others again. The re-entrant form would need an input with a gradient."""
+    # transformers 5 gives it another name, and 6 will drop the old one.
+    enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise UserError(f"conditions.gradient_checkpointing: {error}") from None
+
+
+def _sha256(network: nn.Module, names: frozenset[str]) -> str:
+    """Return a hash of the named parameters' values."""
+    digest = hashlib.sha256()
+    for name, parameter in network.named_parameters():
+        if name in names:
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(parameter.detach().cpu().numpy()).tobytes())
+    return digest.hexdigest()

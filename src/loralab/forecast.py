@@ -1,0 +1,64 @@
+"""What an experiment will take: from rehearsals of its arms to seconds and memory, arm by arm and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from loralab.experiment import Experiment, Trial
+from loralab.plan import Choice, final_trials, tuning_trials
+from loralab.rehearsal import Rehearsal
+from loralab.results import Failure
+
+
+@dataclass(frozen=True)
+class ArmForecast:
+    """One arm: what it was seen to take, and what a trial of it takes beyond its steps."""
+
+    rehearsal: Rehearsal | Failure
+    overhead: float  # seconds of a trial outside training and evaluation: starting, reading, loading
+
+    @property
+    def fits(self) -> bool | None:
+        """Tell whether the memory that was free is enough; None where its need is unknown."""
+        if isinstance(self.rehearsal, Failure):
+            return False if self.rehearsal.reason == "out of memory" else None
+        need = max(self.rehearsal.training_memory or 0, self.rehearsal.evaluation_memory or 0)
+        return need <= self.rehearsal.free_memory if need else None
+
+    def trial_seconds(self, stage: str) -> float | None:
+        """Return what a trial is expected to take, or None where the rehearsal failed."""
+        found = self.rehearsal
+        if isinstance(found, Failure):
+            return None
+        scoring = found.tuning_seconds if stage == "tuning" else found.final_seconds
+        return self.overhead + found.training_seconds + found.validation_seconds + scoring
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """All arms."""
+
+    experiment: Experiment
+    arms: Mapping[str, ArmForecast]
+
+    def seconds(self) -> tuple[float, float]:
+        """Return what all trials take at least, and at most, with one more try for every tuned arm.
+
+        Arms whose rehearsal failed are left out; so is the untouched model's scoring, if all of them failed.
+        """
+        least = sum(self._seconds_of(trial) for trial in rehearsed_trials(self.experiment))
+        extra = [arm.trial_seconds("tuning") for name, arm in self.arms.items() if self.experiment.arms[name].is_tuned]
+        return least, least + sum(seconds for seconds in extra if seconds is not None)
+
+    def _seconds_of(self, trial: Trial) -> float:
+        if trial.learning_rate is None:
+            known = [arm.rehearsal.final_seconds for arm in self.arms.values() if isinstance(arm.rehearsal, Rehearsal)]
+            return min(known, default=0.0)
+        return self.arms[trial.arm].trial_seconds(trial.stage) or 0.0
+
+
+def rehearsed_trials(experiment: Experiment) -> list[Trial]:
+    """Return the trials that are certain to be carried out, a rate standing in for the one to be chosen."""
+    choices = {name: Choice(name, arm.learning_rates[0], {}) for name, arm in experiment.arms.items()}
+    return [*tuning_trials(experiment), *final_trials(experiment, choices)]

@@ -1,0 +1,145 @@
+"""Memory: its peak by phase, what is free, and giving it back. Everything peculiar to the operating system."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import psutil
+
+if TYPE_CHECKING:
+    import torch
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class PeakMemory(Protocol):
+    """Something that knows the peak memory since it was last asked to start over."""
+
+    how: str
+
+    def start_over(self) -> None:
+        """Forget the peak so far."""
+
+    def peak(self) -> int:
+        """Return the peak in bytes since `start_over`."""
+
+
+class LinuxPeak:
+    """Peak resident memory of this process as the kernel keeps it. See proc(5), `clear_refs`."""
+
+    how = "peak resident memory of the process (VmHWM), reset at each phase"
+
+    def start_over(self) -> None:
+        """Reset the kernel's mark."""
+        Path("/proc/self/clear_refs").write_text("5")
+
+    def peak(self) -> int:
+        """Return the kernel's mark."""
+        status = Path("/proc/self/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+
+
+class SampledPeak:
+    """Peak resident memory by looking every 20 ms, where the kernel keeps no mark that can be reset."""
+
+    how = "resident memory of the process, looked at every 20 ms"
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._peak = self._process.memory_info().rss
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            self._peak = max(self._peak, self._process.memory_info().rss)
+            time.sleep(0.02)
+
+    def start_over(self) -> None:
+        """Begin with what is resident now."""
+        self._peak = self._process.memory_info().rss
+
+    def peak(self) -> int:
+        """Return the largest figure seen."""
+        return max(self._peak, self._process.memory_info().rss)
+
+
+class CudaPeak:
+    """Peak of PyTorch's own allocator on the GPU."""
+
+    how = "peak of the CUDA allocator, reset at each phase"
+
+    def start_over(self) -> None:
+        """Reset the allocator's mark."""
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+
+    def peak(self) -> int:
+        """Return the allocator's mark."""
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+
+
+def peak_memory(device: torch.device) -> PeakMemory:
+    """Return the best means that this device and system have."""
+    if device.type == "cuda":
+        return CudaPeak()
+    try:
+        LinuxPeak().start_over()
+    except OSError:  # not Linux, or a container that keeps /proc to itself
+        return SampledPeak()
+    return LinuxPeak()
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system, so that one phase's leftovers aren't taken for the next one's need.
+
+    glibc keeps what was freed, up to hundreds of megabytes, until it is told to trim, and so does the CUDA allocator.
+    """
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def free_memory() -> int:
+    """Return the bytes that this process may still take: what the machine has left, or its container."""
+    free = psutil.virtual_memory().available
+    try:
+        most = int((CGROUP / "memory.max").read_text())  # the word 'max' where there is no limit
+        kept = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        taken = int((CGROUP / "memory.current").read_text()) - int(kept["inactive_file"])  # a cache that gives way
+    except (OSError, ValueError, KeyError):
+        return free
+    return max(0, min(free, most - taken))
+
+
+def limit_memory(more: int) -> None:
+    """Let the system refuse this process more than `more` further bytes, where it can.
+
+    Linux hands out memory that it hasn't got, and kills whoever then uses it. A refusal is an error that can be caught
+    and answered with smaller batches. Not on machines with a GPU: its driver reserves more addresses than there is
+    memory.
+    """
+    if sys.platform != "linux":
+        return
+    import resource
+
+    status = Path("/proc/self/status").read_text()
+    data = int(next(line for line in status.splitlines() if line.startswith("VmData")).split()[1]) * 1024
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = data + more
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

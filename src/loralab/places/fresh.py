@@ -1,0 +1,102 @@
+"""One piece of work in a fresh process, so that it meets nobody else's memory and leaves none behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable
+from ctypes.util import find_library
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loralab.errors import UserError
+from loralab.memory import free_memory, limit_memory
+from loralab.progress import Progress, Watch
+
+T = TypeVar("T")
+
+
+class ProcessEndedError(Exception):
+    """The process ended before it gave a result."""
+
+    def __init__(self, status: int | None, log: Path) -> None:
+        self.status = status
+        killed = " (SIGKILL, as a system short of memory sends)" if status == -9 else ""
+        super().__init__(f"the process ended with status {status}{killed}; what it printed is in {log}")
+
+
+def in_fresh_process(work: Callable[[Watch], T], log: Path, watch: Watch) -> T:
+    """Return what `work` gives, called in a process of its own with a channel to tell of progress.
+
+    `work` and its result must pickle; what it prints goes to the file `log`. Raises the UserError that `work` raised,
+    and ProcessEndedError where it ended otherwise.
+    """
+    context = _context()
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(work, log, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        result: T = _follow(ours, watch)
+    except EOFError:  # it ended without a word
+        process.join()  # only then is its status known
+        raise ProcessEndedError(process.exitcode, log) from None
+    except BaseException:  # Ctrl-C, or a mistake that ends the experiment
+        process.kill()
+        raise
+    finally:
+        process.join()
+        ours.close()
+    return result
+
+
+def _context() -> Any:
+    """Fork from a server that has imported the libraries; spawn on Windows, and where there may be a GPU."""
+    if sys.platform == "win32" or _has_gpu():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["loralab.places.preload"])
+    return context
+
+
+def _has_gpu() -> bool:
+    """Tell whether a GPU's driver is installed. The system is asked, not torch: importing it would take seconds."""
+    return bool(find_library("cuda") or find_library("amdhip64"))
+
+
+def _follow(connection: Connection, watch: Watch) -> Any:
+    """Pass progress on until the result comes. Raises EOFError where none comes, and the UserError that was met."""
+    while True:
+        message = connection.recv()
+        if isinstance(message, UserError):
+            raise message
+        if not isinstance(message, Progress):
+            return message
+        watch(message)
+
+
+def _child(work: Callable[[Watch], object], log: Path, connection: Connection) -> None:
+    """Do the work in this process, and send its progress and its result."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:  # the libraries' warnings belong there, not into the live view
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    if not _has_gpu():
+        limit_memory(free_memory())
+    try:
+        connection.send(work(connection.send))
+    except UserError as error:
+        connection.send(UserError(str(error)))
+    connection.close()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that asked for it is gone, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,114 @@
+"""What is told before anything is spent: the trials, what each arm trains and takes, and what the design can decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from loralab import power
+from loralab.experiment import Experiment
+from loralab.forecast import ArmForecast, Forecast, rehearsed_trials
+from loralab.plan import count_trials
+from loralab.report import numbers
+from loralab.report.content import Table
+from loralab.results import Failure, Parameters
+
+LONG = 200_000  # texts trained on in all trials together; on two cores, hours
+
+
+def trials(experiment: Experiment) -> Table:
+    """Every trial; what depends on results to come stands in words."""
+    tuned = [name for name, arm in experiment.arms.items() if arm.is_tuned]
+    rows, finals = [], []
+    for trial in rehearsed_trials(experiment):
+        rate, seed = numbers.rate(trial.learning_rate), str(trial.seed)
+        if trial.stage == "tuning":
+            rows.append(["tuning", trial.arm, rate, seed, "validation"])
+        else:
+            finals.append(["final", trial.arm, "as chosen" if trial.arm in tuned else rate, seed, "test"])
+    if tuned:
+        rows.append(["tuning", "each tuned arm", "one more, if a choice lies at an edge", "", "validation"])
+    return Table(["Stage", "Arm", "Learning rate", "Seed", "Scored on"], [*rows, *finals])
+
+
+def how_many(experiment: Experiment) -> str:
+    """Say how many trials there are."""
+    least, most = count_trials(experiment)
+    return f"{least} trials" if least == most else f"{least} to {most} trials"
+
+
+def parameters(found: Mapping[str, Parameters]) -> Table:
+    """What each arm trains."""
+    return Table(["Arm", "Trained", "of all"], [[name, *_trained(counted)] for name, counted in found.items()])
+
+
+def forecast(found: Forecast) -> Table:
+    """What each arm is expected to take."""
+    header = ["Arm", "Trained", "of all", "Training", "Tuning trial", "Final trial", "Memory", "Fits"]
+    return Table(header, [[name, *_expected(arm)] for name, arm in found.arms.items()])
+
+
+def in_all(found: Forecast) -> str:
+    """Say what all trials are expected to take, and whether an arm won't fit."""
+    least, most = found.seconds()
+    left_out = [name for name, arm in found.arms.items() if isinstance(arm.rehearsal, Failure)]
+    text = f"In all about {numbers.duration(least)}"
+    text += f" to {numbers.duration(most)}" if most > least else ""
+    text += f", without {', '.join(left_out)}" if left_out else ""
+    free = [arm.rehearsal.free_memory for arm in found.arms.values() if not isinstance(arm.rehearsal, Failure)]
+    return text + (f". Free memory: {numbers.size(min(free))}." if free else ".")
+
+
+def decidable(experiment: Experiment, test_rows: int, disagreement: float = power.DISAGREEMENT) -> list[str]:
+    """Say what the smallest margin is that the design can decide, and what it would take to decide its own.
+
+    Empty where the primary metric is not a share of the test texts.
+    """
+    metric, seeds = experiment.conditions.task.metrics[0], len(experiment.seeds)
+    if metric.name != "accuracy" or len(experiment.arms) == 1:
+        return []
+    margin = experiment.primary_margin
+    smallest = power.smallest_margin(test_rows, seeds, disagreement)
+    lines = [
+        f"{test_rows:,} test texts and {_seeds(seeds)} can decide margins from {100 * smallest:.1f} points on (arms "
+        f"assumed to disagree on {100 * disagreement:.0f} % of the texts); this experiment's is {100 * margin:g}."
+    ]
+    if smallest > margin:
+        rows = power.rows_needed(margin, seeds, disagreement)
+        more = power.seeds_needed(margin, test_rows, disagreement)
+        with_seeds = f", or {_seeds(more)} with these" if more else "; with these, no number of seeds would"
+        lines.append(f"To decide it would take {rows:,} test texts{with_seeds}.")
+    return lines
+
+
+def too_small(experiment: Experiment, test_rows: int) -> list[str]:
+    """Warn of a design that can't decide its own margin; empty where it can."""
+    lines = decidable(experiment, test_rows)
+    return [f"This design is too small for its question. {' '.join(lines)}"] if len(lines) > 1 else []
+
+
+def is_long(experiment: Experiment, training_rows: int) -> bool:
+    """Tell whether so much is trained that a forecast is worth its time."""
+    conditions = experiment.conditions
+    if conditions.epochs is not None:
+        texts = conditions.epochs * training_rows
+    else:
+        texts = (conditions.steps or 0) * conditions.batch_size * conditions.accumulation
+    return texts * count_trials(experiment)[0] > LONG
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def _trained(counted: Parameters) -> list[str]:
+    return [f"{counted.trainable:,}", f"{100 * counted.trainable / counted.total:.3g} %"]
+
+
+def _expected(arm: ArmForecast) -> list[str]:
+    found = arm.rehearsal
+    if isinstance(found, Failure):
+        return [*[numbers.UNKNOWN] * 6, found.reason]
+    stages = [numbers.duration(arm.trial_seconds(stage) or 0.0) for stage in ("tuning", "final")]
+    memory = numbers.UNKNOWN if found.training_memory is None else numbers.size(found.training_memory)
+    fits = {True: "yes", False: "no", None: numbers.UNKNOWN}[arm.fits]
+    return [*_trained(found.parameters), numbers.duration(found.training_seconds), *stages, memory, fits]
