@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from loralab.errors import DivergedError, UserError
 from loralab.experiment import Trial
 from loralab.folder import ResultsFolder
 from loralab.measure import Meter, bytes_in, count_parameters, environment, release_memory
-from loralab.methods import Untouched
+from loralab.methods import Untouched, rate_factor
 from loralab.pretrained import load_tokenizer
 from loralab.progress import Activity, Progress, Watch
 from loralab.results import DataFacts, Failure, Measurement, Point, Sameness, Saved, Seconds, Throughput
@@ -154,7 +155,8 @@ def _fit(
     )
     total = sum(len(epoch) for epoch in epochs)
     assert trial.learning_rate is not None
-    optimiser = Optimiser(network, conditions, trial.learning_rate, total, precision)
+    factor = partial(rate_factor, trial.method)
+    optimiser = Optimiser(network, conditions, trial.learning_rate, total, precision, factor)
     running = _Running()
     curve: list[Point] = []
     telling = _Telling(watch, trial, "training")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from loralab.errors import DivergedError
@@ -16,15 +16,25 @@ if TYPE_CHECKING:
 class Optimiser:
     """AdamW (Loshchilov and Hutter 2019) with warm-up, linear decay and clipping, on Accelerate."""
 
-    def __init__(self, network: nn.Module, conditions: Conditions, rate: float, steps: int, precision: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        conditions: Conditions,
+        rate: float,
+        steps: int,
+        precision: str,
+        rate_factor: Callable[[str], float],  # of a parameter's name
+    ) -> None:
         from accelerate import Accelerator
         from torch.optim import AdamW
         from transformers import get_scheduler
 
         self._accelerator = Accelerator(mixed_precision="bf16" if precision == "bfloat16" else "no")
         self._max_grad_norm = conditions.max_grad_norm
-        self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        optimizer = AdamW(_groups(self._parameters, conditions.weight_decay), lr=rate, fused=True)
+        trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+        self._parameters = list(trained.values())
+        rates = {name: rate * rate_factor(name) for name in trained}
+        optimizer = AdamW(_groups(trained, rates, conditions.weight_decay), fused=True)
         self.network, self._optimizer = self._accelerator.prepare(network, optimizer)
         self._schedule = get_scheduler("linear", optimizer, round(conditions.warmup * steps), steps)
         self._steps = 0
@@ -55,9 +65,12 @@ class Optimiser:
         return self._accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
 
 
-def _groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Biases and the weights of norms are vectors; they are not decayed. Matrices are."""
-    return [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _groups(
+    parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Return a group for every learning rate and decay. Biases and the weights of norms are vectors: not decayed."""
+    grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        decay = weight_decay if parameter.ndim > 1 else 0.0
+        grouped.setdefault((rates[name], decay), []).append(parameter)
+    return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in grouped.items()]
