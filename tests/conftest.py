@@ -53,25 +53,24 @@ def write_data(folder: Path, labels: list[str]) -> Path:
     return folder
 
 
-def save_tokenizer(folder: Path) -> int:
-    """Save a word-level tokenizer into `folder`; return the size of its vocabulary."""
+def save_tokenizer(folder: Path, *, decoder: bool = False) -> int:
+    """Save a word-level tokenizer into `folder`; return the size of its vocabulary.
+
+    A decoder's adds nothing to a text and has an end-of-text token, but none for padding, like GPT-2's.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *FILLERS, *(word for group in WORDS.values() for word in group)]
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=64,
-    ).save_pretrained(folder)
+    special = {"unk_token": "[UNK]", "eos_token": "[SEP]"}
+    if not decoder:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+        special = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **special).save_pretrained(folder)
     return len(words)
 
 

@@ -65,7 +65,22 @@ def test_data_may_be_named_by_its_source_alone() -> None:
         (
             "arms.full.method.kind",
             "ful",
-            "arms.full.method: 'ful' is no kind of it; there are 'full', 'lora', 'head-only'",
+            "arms.full.method: 'ful' is no kind of it; there are 'full', 'lora', 'head-only', 'bitfit', 'peft'",
+        ),
+        (
+            "arms.lora.method",
+            {"kind": "lora", "rank": 8, "alpha": 8, "dora": "perhaps"},
+            "arms.lora.method.dora: 'perhaps' is neither true nor false",
+        ),
+        (
+            "arms.lora.method",
+            {"kind": "lora", "rank": 8, "alpha": 8, "init": "svd"},
+            "arms.lora.method.init: 'svd' is not one of default, gaussian",
+        ),
+        (
+            "arms.lora.method",
+            {"kind": "lora", "rank": 8, "alpha": 8, "init": "pissa", "dora": True},
+            "arms.lora.method: dora can't begin from pissa; take default",
         ),
         ("arms.full.learning_rates", [1e-3, 1e-3], "arms.full.learning_rates: a learning rate is given twice"),
         ("arms.full.learning_rates", [1e-3], None),

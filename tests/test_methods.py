@@ -8,6 +8,7 @@ import torch
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
+    DebertaConfig,
     DebertaV2Config,
     DistilBertConfig,
     DistilBertForSequenceClassification,
@@ -16,7 +17,7 @@ from transformers import (
 
 from loralab.errors import UserError
 from loralab.measure import count_parameters
-from loralab.methods import Full, HeadOnly, Lora, Untouched
+from loralab.methods import BitFit, Full, HeadOnly, Lora, Untouched
 from loralab.methods.targets import ROLES, target_modules
 from loralab.pretrained import Loaded, head_modules
 
@@ -128,12 +129,35 @@ def test_a_saved_adapter_holds_the_head_and_no_frozen_weight(tmp_path: Path) -> 
     assert all("lora_" in name or "classifier" in name for name in names)
 
 
+def test_bitfit_trains_the_biases_and_the_head() -> None:
+    before = loaded(BertConfig(**SMALL))
+    network = BitFit().adapt(before)
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert (
+        trained - before.head
+        == {name for name, _ in network.named_parameters() if name.endswith(".bias")} - before.head
+    )
+    assert before.head <= trained
+
+
+def test_bitfit_finds_the_biases_of_deberta_that_have_names_of_their_own() -> None:
+    network = BitFit().adapt(loaded(DebertaConfig(**SMALL)))
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert "deberta.encoder.layer.0.attention.self.q_bias" in trained
+
+
 def test_weights_are_decayed_but_biases_and_norms_are_not() -> None:
     from loralab.engine.optimise import _groups
 
-    network = Full().adapt(loaded(BertConfig(**SMALL)))
-    decayed, kept = _groups(list(network.parameters()), weight_decay=0.01)
-    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.01, 0.0)
-    names = {id(parameter): name for name, parameter in network.named_parameters()}
-    assert all("bias" in names[id(parameter)] or "LayerNorm" in names[id(parameter)] for parameter in kept["params"])
-    assert not [parameter for parameter in decayed["params"] if "bias" in names[id(parameter)]]
+    parameters = dict(Full().adapt(loaded(BertConfig(**SMALL))).named_parameters())
+    groups = _groups(parameters, dict.fromkeys(parameters, 1e-3), weight_decay=0.01)
+    assert sorted(group["weight_decay"] for group in groups) == [0.0, 0.01]
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    kept, decayed = ({names[id(found)] for found in group["params"]} for group in sorted(groups, key=by_decay))
+    assert all("bias" in name or "LayerNorm" in name for name in kept)
+    assert not [name for name in decayed if "bias" in name]
+    assert kept | decayed == parameters.keys()
+
+
+def by_decay(group: dict[str, Any]) -> float:
+    return float(group["weight_decay"])

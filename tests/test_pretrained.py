@@ -1,11 +1,15 @@
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
+from architectures import save_base
 from loralab import pretrained
 from loralab.errors import UserError
 
@@ -78,10 +82,129 @@ def test_weights_are_loaded_in_float32_whatever_they_were_saved_in(toy_model: Pa
     assert {parameter.dtype for parameter in found.network.parameters()} == {torch.float32}
 
 
-def test_a_pickled_checkpoint_is_refused(toy_model: Path, tmp_path: Path) -> None:
-    shutil.copytree(toy_model, tmp_path / "pickled")
-    weights = tmp_path / "pickled" / "model.safetensors"
-    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))
+def load(folder: Path) -> pretrained.Loaded:
+    return pretrained.load_model(AutoModelForSequenceClassification, str(folder), "SEQ_CLS", num_labels=3)
+
+
+@pytest.fixture
+def broken(toy_model: Path, tmp_path: Path) -> Path:
+    """A copy of the toy model, to be damaged."""
+    return Path(shutil.copytree(toy_model, tmp_path / "broken"))
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    file = folder / "config.json"
+    config = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
+
+
+def change_weights(folder: Path, change: Callable[[str], str | None]) -> None:
+    """Rename tensors; those without a name are left out."""
+    weights = load_file(folder / "model.safetensors")
+    renamed = {new: tensor for name, tensor in weights.items() if (new := change(name)) is not None}
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_pickled_weights_are_refused_with_the_way_to_convert_them(broken: Path) -> None:
+    weights = broken / "model.safetensors"
+    torch.save(load_file(weights), broken / "pytorch_model.bin")
     weights.unlink()
-    with pytest.raises(UserError, match="can't be loaded"):
-        pretrained.load_model(AutoModelForSequenceClassification, str(tmp_path / "pickled"), "SEQ_CLS", num_labels=3)
+    with pytest.raises(UserError, match=r"has only pickled weights \(\.bin\)[^$]*use_safetensors=False"):
+        load(broken)
+
+
+def test_a_folder_without_weights_is_refused(broken: Path) -> None:
+    (broken / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="has no weights"):
+        pretrained.locate(str(broken))
+
+
+@pytest.mark.parametrize("length", [0, 5, 100, -1])
+def test_weights_that_are_cut_short_are_found_before_anything_is_loaded(broken: Path, length: int) -> None:
+    file = broken / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged or cut short"):
+        pretrained.locate(str(broken))
+
+
+def test_weights_that_are_something_else_are_refused(broken: Path) -> None:
+    (broken / "model.safetensors").write_bytes(b"<html>not found</html>" * 50)
+    with pytest.raises(UserError, match="damaged or cut short"):
+        pretrained.locate(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", r"config\.json can't be read as JSON"),
+        ("[]", "names no model_type"),
+        ('{"hidden_size": 16}', "names no model_type"),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused(broken: Path, content: str, expected: str) -> None:
+    (broken / "config.json").write_text(content)
+    with pytest.raises(UserError, match=expected):
+        pretrained.locate(str(broken))
+
+
+def test_a_configuration_that_isnt_text_is_refused(broken: Path) -> None:
+    (broken / "config.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="can't be read as JSON"):
+        pretrained.locate(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"model_type": "newbert"}, "is of an architecture that this transformers doesn't know"),
+        ({"model_type": "clip"}, "has no AutoModelForSequenceClassification in transformers"),
+        ({"dim": "wide"}, "can't be loaded"),
+        ({"dim": 33}, "can't be loaded"),
+        ({"vocab_size": 7}, "in other shapes than its config.json says, distilbert.embeddings.word_embeddings.weight"),
+        (
+            {"n_layers": 3},
+            "lacks, though its config.json says, distilbert.transformer.layer.2.attention.k_lin.bias, .* more",
+        ),
+        ({"model_type": "roberta"}, "in other shapes than its config.json says, roberta"),
+        (
+            {"model_type": "newbert", "auto_map": {"AutoConfig": "code.Config"}},
+            "asks to run code of its own, which loralab doesn't do",
+        ),
+    ],
+    ids=lambda found: "-".join(map(str, found.values())) if isinstance(found, dict) else "",
+)
+def test_a_configuration_that_fits_no_model_or_not_these_weights_is_refused(
+    broken: Path, changes: dict[str, Any], expected: str
+) -> None:
+    change_config(broken, **changes)
+    with pytest.raises(UserError, match=expected):
+        load(broken)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_not_drawn_anew(broken: Path) -> None:
+    change_weights(broken, lambda name: f"other.{name}")
+    with pytest.raises(UserError, match="holds no weights for its architecture, distilbert"):
+        load(broken)
+
+
+def test_a_body_that_lacks_weights_is_refused_not_drawn_anew(broken: Path) -> None:
+    change_weights(broken, lambda name: None if "layer.1.ffn" in name else name)
+    with pytest.raises(UserError, match=r"lacks, though .*layer\.1\.ffn\.lin1\.bias, .* and 1 more"):
+        load(broken)
+
+
+def test_a_missing_pooler_is_trained_with_the_head(tmp_path: Path) -> None:
+    base = save_base(tmp_path, "bert")
+    change_weights(base, lambda name: None if "pooler" in name else name)
+    assert {name.rpartition(".")[0] for name in load(base).head} == {"bert.pooler.dense", "classifier"}
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+def test_a_folder_without_a_tokenizer_that_can_be_read_is_refused(broken: Path, content: str | None) -> None:
+    (broken / "tokenizer_config.json").unlink()
+    file = broken / "tokenizer.json"
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError, match=r"has no tokenizer files|can't be loaded by AutoTokenizer"):
+        pretrained.load_tokenizer(str(broken))

@@ -333,9 +333,9 @@ def test_the_learning_rate_rises_and_follows_its_schedule(
     """At half the warm-up, at its end, half-way down and at the end."""
     from loralab.engine.optimise import Optimiser
 
-    conditions = with_conditions(make_experiment, schedule=schedule, warmup=0.2).conditions
+    trial = trial_of(with_conditions(make_experiment, schedule=schedule, warmup=0.2), learning_rate=1.0)
     network = torch.nn.Linear(2, 2)
-    optimiser = Optimiser(network, conditions, 1.0, 100, "float32")
+    optimiser = Optimiser(network, trial, 100, "float32")
     rates = []
     for _ in range(100):
         network(torch.ones(1, 2)).sum().backward()

@@ -1,6 +1,7 @@
 """The errors a user can fix. Each message names the place, the value and the way out."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -21,3 +22,10 @@ class DivergedError(Exception):
 
     def __init__(self, step: int, loss: float, what: str = "the training loss") -> None:
         super().__init__(f"{what} was {loss} at step {step}")
+
+
+def unknown_name(what: str, name: str, known: Sequence[str]) -> str:
+    """Return that no `what` is called `name`, and the nearest of the known names, or all where none is near."""
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    return f"no {what} is called {name!r}; {hint}"

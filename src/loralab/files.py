@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -13,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from loralab import recipes
-from loralab.errors import MistakesError, UserError
+from loralab.errors import MistakesError, UserError, unknown_name
 from loralab.experiment import Experiment
+from loralab.methods import Peft
 
 Changes = Mapping[str, Any]  # dotted place -> new value, such as {"conditions.model": "bert-base-uncased"}
 
@@ -70,9 +70,19 @@ def read_value(text: str, name: str) -> Any:
 def parse_experiment(raw: Any, name: str) -> Experiment:
     """Turn plain values into an Experiment; `name` says in messages where they came from."""
     try:
-        return Experiment.model_validate(raw)
+        experiment = Experiment.model_validate(raw)
     except ValidationError as error:
         raise MistakesError(name, [line for detail in error.errors() for line in _describe(detail, raw)]) from None
+    mistakes = [f"arms.{arm}.method: {mistake}" for arm, mistake in _mistakes_to_peft(experiment)]
+    if mistakes:
+        raise MistakesError(name, mistakes)
+    return experiment
+
+
+def _mistakes_to_peft(experiment: Experiment) -> list[tuple[str, str]]:
+    """Return what only PEFT can tell, as (arm, mistake). It imports torch, but only where an arm asks for PEFT."""
+    methods = {name: arm.method for name, arm in experiment.arms.items()}
+    return [(name, line) for name, method in methods.items() if isinstance(method, Peft) for line in method.mistakes()]
 
 
 def _find(source: str | Path) -> tuple[str, str]:
@@ -119,16 +129,14 @@ def _describe(detail: ErrorDetails, raw: Any) -> list[str]:
     if kind == "experiment":
         return str(detail["ctx"]["mistakes"]).split("\n")
     place, value = _place(detail["loc"], raw), detail["input"]
+    if kind == "missing":
+        return [f"{place}.{detail['loc'][-1]}: is missing".removeprefix(".")]
     if kind == "extra_forbidden":
         *parents, key = detail["loc"]
-        known = _known_names(parents)
-        close = get_close_matches(str(key), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
         parent = place.removesuffix(str(key)).removesuffix(".") or "the file"
-        return [f"{parent}: no setting is called {str(key)!r}; {hint}"]
+        return [f"{parent}: {unknown_name('setting', str(key), _known_names(parents))}"]
     context = detail.get("ctx", {})
     messages = {
-        "missing": "is missing",
         "greater_than": f"{value!r} is not a positive number",
         "greater_than_equal": f"{value!r} is negative",
         "too_short": "is empty",
@@ -138,6 +146,7 @@ def _describe(detail: ErrorDetails, raw: Any) -> list[str]:
         **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), f"{value!r} is not a whole number"),
         **dict.fromkeys(("float_parsing", "float_type"), f"{value!r} is not a number"),
         **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), f"{value!r} is no mapping of settings"),
+        **dict.fromkeys(("bool_parsing", "bool_type"), f"{value!r} is neither true nor false"),
         "tuple_type": f"{value!r} is not a list",
         "literal_error": f"{value!r} is not one of {context.get('expected')}",
     }
@@ -148,12 +157,11 @@ def _describe(detail: ErrorDetails, raw: Any) -> list[str]:
 def _place(location: Sequence[int | str], raw: Any) -> str:
     """Return the dotted place in the file, without what pydantic adds to it: tags of unions and marks of keys."""
     parts: list[str] = []
-    for position, key in enumerate(location):
-        inside = (isinstance(raw, dict) and key in raw) or (isinstance(raw, list) and isinstance(key, int))
-        is_missing = position == len(location) - 1 and isinstance(raw, dict) and key != "[key]"
-        if inside:
-            raw = raw[key]
-        if inside or is_missing:
+    inner: Any = raw
+    for key in location:
+        is_there = key in inner if isinstance(inner, dict) else isinstance(inner, list) and isinstance(key, int)
+        if is_there:
+            inner = inner[key]
             parts.append(str(key))
     return ".".join(parts)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGE_SCHEME = "package:"
+_HOW_TO_CONVERT = (
+    "if you trust its source, convert it: "
+    "AutoModel.from_pretrained(DIR, use_safetensors=False).save_pretrained(NEW), and the tokenizer too"
+)
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,15 @@ PACKAGED = {
 def locate(model: str) -> str:
     """Return what transformers can load for `model`: an absolute folder, or the hub id unchanged.
 
-    Raises UserError for a packaged model that is not installed or is not the published file, and for a path without a
-    model in it.
+    Raises UserError for a packaged model that is not installed or is not the published file, for a path without a model
+    in it, and for a folder whose configuration or weights can't be read. Imports no torch.
     """
     if model.startswith(PACKAGE_SCHEME):
         return str(_packaged_folder(model.removeprefix(PACKAGE_SCHEME)))
     folder = Path(model).expanduser()
     if (folder / "config.json").is_file():
+        _read_config(folder)
+        _check_weights(folder)
         return str(folder.resolve())
     if folder.exists() or not is_hub_id(model):
         raise UserError(f"model: no config.json in the folder {model!r}; name a saved transformers model or a hub id")
@@ -69,6 +76,36 @@ def locate(model: str) -> str:
 def is_on_hub(model: str) -> bool:
     """Tell whether loading `model` needs the hub, or its cache."""
     return not Path(locate(model)).is_dir()
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"model: {file} can't be read as JSON: {error}; save the model again") from error
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise UserError(f"model: {file} names no model_type, such as 'bert'; name a saved transformers model")
+    return config
+
+
+def _check_weights(folder: Path) -> None:
+    """Open every safetensors file, which reads its header and compares the length of the file."""
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(folder.glob("model*.safetensors"))
+    for file in files:
+        try:
+            with safe_open(file, framework="numpy"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"model: {file} is damaged or cut short: {error}; fetch or save it again") from error
+    if not files:
+        pickled = any(folder.glob("pytorch_model*.bin"))
+        raise UserError(
+            f"model: {folder} {'has only pickled weights (.bin)' if pickled else 'has no weights'}; loralab reads "
+            f"model.safetensors alone, since a pickle can run any code\n  {_HOW_TO_CONVERT}"
+        )
 
 
 def _packaged_folder(name: str) -> Path:
@@ -91,24 +128,31 @@ def _packaged_folder(name: str) -> Path:
 
 def read_config(model: str) -> dict[str, Any] | None:
     """Return the model's `config.json` without importing torch, or None where only the hub has it."""
-    file = Path(locate(model)) / "config.json"
-    if not file.is_file():
-        return None
-    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return config
+    folder = Path(locate(model))
+    return _read_config(folder) if folder.is_dir() else None
 
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
-    """Return the model's tokenizer.
+    """Return the model's tokenizer, padding on the right.
 
     A decoder's tokenizer without a padding token pads with its end-of-text token, as is the custom; the attention mask
-    hides the padding either way.
+    hides the padding either way. It pads on the right since transformers counts a decoder's positions from the left,
+    padding or not, so that GPT-2 would place a text padded on the left otherwise than the text alone.
     """
     from transformers import AutoTokenizer
 
     tokenizer = _from_pretrained(AutoTokenizer, model)
+    if tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):
+        # transformers 5 makes an empty tokenizer where it finds no file of one.
+        raise UserError(f"model: {model!r} has no tokenizer files; save its tokenizer beside it, with save_pretrained")
     if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise UserError(
+                f"model: the tokenizer of {model!r} has neither a padding nor an end-of-text token\n"
+                "  name one that its vocabulary has: tokenizer.pad_token = '...'; tokenizer.save_pretrained(DIR)"
+            )
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
     return tokenizer
 
 
@@ -117,7 +161,7 @@ def load_model(auto_class: Any, model: str, peft_task: str, **settings: Any) -> 
 
     The head is what the checkpoint lacked, or held in another shape: these parameters were drawn at random just now,
     so the seed must have been set before. A checkpoint that already carries a fitting head lacks nothing; then the head
-    is everything outside the base model.
+    is everything outside the base model. Raises UserError where the checkpoint doesn't fill the base model.
 
     `dtype` is always given: transformers 5 would otherwise load a bfloat16 checkpoint in bfloat16.
     """
@@ -132,10 +176,29 @@ def load_model(auto_class: Any, model: str, peft_task: str, **settings: Any) -> 
         ignore_mismatched_sizes=True,
         **settings,
     )
-    drawn = set(report["missing_keys"]) | {key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]}
-    names = {name for name, _ in network.named_parameters()}
-    head = drawn & names or {name for name in names if not name.startswith(f"{network.base_model_prefix}.")}
+    names = [name for name, _ in network.named_parameters()]
+    missing = set(report["missing_keys"]) & set(names)
+    mismatched = {key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]} & set(names)
+    base = {name for name in names if name.startswith(f"{network.base_model_prefix}.")}
+    _check_base(model, network.config.model_type, base, missing, mismatched)
+    head = missing | mismatched or set(names) - base
     return Loaded(network, frozenset(head), peft_task)
+
+
+def _check_base(model: str, model_type: str, base: set[str], missing: set[str], mismatched: set[str]) -> None:
+    """Raise UserError for pretrained weights that would have been drawn at random without a word.
+
+    A pooler alone may be missing: it is trained with the head, and checkpoints of language models have none.
+    """
+    if base <= missing:
+        raise UserError(f"model: the checkpoint of {model!r} holds no weights for its architecture, {model_type}")
+    lacking = sorted(name for name in base & missing if "pooler" not in name)
+    for names, problem in ((base & mismatched, "holds in other shapes than"), (lacking, "lacks, though")):
+        if names:
+            raise UserError(
+                f"model: the checkpoint of {model!r} {problem} its config.json says, {_some(sorted(names))}\n"
+                "  config.json belongs to another model; save the model again with `save_pretrained`"
+            )
 
 
 def _from_pretrained(auto_class: Any, model: str, **settings: Any) -> Any:
@@ -147,14 +210,53 @@ def _from_pretrained(auto_class: Any, model: str, **settings: Any) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return auto_class.from_pretrained(source, **settings)
+        # Without a word on remote code, transformers would ask on standard input.
+        return auto_class.from_pretrained(source, trust_remote_code=False, **settings)
     except OSError as error:
         raise UserError(
             f"model: {model!r} can't be loaded: {error}\n"
             "  give a folder with a saved model (--model DIR), or a hub id while the hub can be reached"
         ) from error
+    except (MemoryError, RuntimeError):
+        raise  # running out of memory is an answer
+    except Exception as error:  # whatever the reader of a damaged file stumbles over: no list of types is complete
+        raise UserError(_refusal(model, auto_class.__name__, error)) from error
     finally:
         logging.set_verbosity(verbosity)
+
+
+# Errors for which transformers (5.23) has no type of its own, by a part of its words.
+_REFUSALS = {
+    "trust_remote_code": "asks to run code of its own, which loralab doesn't do (trust_remote_code is off)\n"
+    "  take a model of an architecture that transformers has",
+    "does not recognize this architecture": "is of an architecture that this transformers doesn't know\n"
+    "  update transformers, or take another model",
+    "Unrecognized configuration class": "is of an architecture that has no {auto_class} in transformers\n"
+    "  take a model of another one",
+}
+
+
+def _refusal(model: str, auto_class: str, error: Exception) -> str:
+    told = next((told for words, told in _REFUSALS.items() if words in str(error)), None)
+    return f"model: {model!r} " + (
+        told.format(auto_class=auto_class)
+        if told is not None
+        else f"can't be loaded by {auto_class}: {error!r}\n"
+        "  one of its files is damaged or missing; fetch or save it again"
+    )
+
+
+def _some(names: Sequence[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def reads_last_token(network: Any) -> bool:
+    """Tell whether a classifier reads its answer at the last token that isn't padding, as decoders do.
+
+    transformers 5 calls such a head `score`, and no other.
+    """
+    return hasattr(network, "score")
 
 
 def head_modules(loaded: Loaded) -> list[str]:

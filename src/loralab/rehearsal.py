@@ -82,10 +82,9 @@ def _rehearse(trial: Trial, watch: Watch) -> Rehearsal:
 
 def _time_training(ready: Ready, trial: Trial) -> tuple[list[Step], float]:
     """Return the steps of the trial and the seconds that all of them are expected to take."""
-    assert trial.learning_rate is not None
     conditions, train = trial.conditions, ready.splits["train"]
     steps = training_steps(train.lengths, conditions, trial.seed)
-    optimiser = Optimiser(ready.network, conditions, trial.learning_rate, len(steps), ready.precision)
+    optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
     stepper = Stepper(optimiser, conditions.task, train, ready.tokenizer, conditions.batch_size)
     sizes = [sum(_padded(batch, train.lengths) for batch in step.batches) for step in steps]
     optimiser.network.train()

@@ -147,9 +147,8 @@ class Fitted:
 def _fit(ready: Ready, trial: Trial, meter: Meter, watch: Watch, checkpoints: Checkpoints, micro_batch: int) -> Fitted:
     """Train the network in place."""
     conditions, train = trial.conditions, ready.splits["train"]
-    assert trial.learning_rate is not None
     steps = training_steps(train.lengths, conditions, trial.seed)
-    optimiser = Optimiser(ready.network, conditions, trial.learning_rate, len(steps), ready.precision)
+    optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
     stepper = Stepper(optimiser, conditions.task, train, ready.tokenizer, micro_batch)
     standing: Standing = Standing()
     best: Tensors = {}

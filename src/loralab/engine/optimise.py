@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from loralab.errors import DivergedError
-from loralab.experiment import Conditions
+from loralab.experiment import Trial
+from loralab.methods import rate_factor
 
 if TYPE_CHECKING:
     import torch
@@ -18,15 +19,19 @@ SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_
 class Optimiser:
     """AdamW (Loshchilov and Hutter 2019) with warm-up, a schedule and clipping, on Accelerate."""
 
-    def __init__(self, network: nn.Module, conditions: Conditions, rate: float, steps: int, precision: str) -> None:
+    def __init__(self, network: nn.Module, trial: Trial, steps: int, precision: str) -> None:
         from accelerate import Accelerator
         from torch.optim import AdamW
         from transformers import get_scheduler
 
+        conditions, rate = trial.conditions, trial.learning_rate
+        assert rate is not None
         self._accelerator = Accelerator(mixed_precision="bf16" if precision == "bfloat16" else "no")
         self._max_grad_norm = conditions.max_grad_norm
-        self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        optimizer = AdamW(_groups(self._parameters, conditions.weight_decay), lr=rate, fused=True)
+        trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+        self._parameters = list(trained.values())
+        rates = {name: rate * rate_factor(trial.method, name) for name in trained}
+        optimizer = AdamW(_groups(trained, rates, conditions.weight_decay), fused=True)
         self.network, self._optimizer = self._accelerator.prepare(network, optimizer)
         schedule = get_scheduler(SCHEDULES[conditions.schedule], optimizer, round(conditions.warmup * steps), steps)
         # The rate depends on the number of steps alone, so that training can go on from any step.
@@ -78,9 +83,12 @@ class Optimiser:
         return self._accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
 
 
-def _groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Biases and the weights of norms are vectors; they are not decayed. Matrices are."""
-    return [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _groups(
+    parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Return a group for every learning rate and decay. Biases and the weights of norms are vectors: not decayed."""
+    grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        decay = weight_decay if parameter.ndim > 1 else 0.0
+        grouped.setdefault((rates[name], decay), []).append(parameter)
+    return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in grouped.items()]

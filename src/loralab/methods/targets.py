@@ -1,4 +1,4 @@
-"""Which linear layers an adapter goes on: roles such as `attention`, told from the names each architecture uses."""
+"""Which linear layers an adapter goes on: by roles such as `attention`, or by the ends of layers' names."""
 
 from __future__ import annotations
 
@@ -6,55 +6,37 @@ import re
 from typing import TYPE_CHECKING
 
 from loralab.errors import UserError
+from loralab.methods.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from loralab.pretrained import Loaded
 
-# Patterns for the end of a layer's full name. BERT's layout serves its descendants.
-_BERT = {
-    "query": (r"attention\.self\.query",),
-    "key": (r"attention\.self\.key",),
-    "value": (r"attention\.self\.value",),
-    "output-projection": (r"attention\.output\.dense",),
-    "feed-forward": (r"intermediate\.dense", r"layer\.\d+\.output\.dense"),
-}
-_LAYERS = {
-    "bert": _BERT,
-    "roberta": _BERT,
-    "electra": _BERT,
-    "distilbert": {
-        "query": (r"attention\.q_lin",),
-        "key": (r"attention\.k_lin",),
-        "value": (r"attention\.v_lin",),
-        "output-projection": (r"attention\.out_lin",),
-        "feed-forward": (r"ffn\.lin1", r"ffn\.lin2"),
-    },
-}
+ALL_LINEAR = "all-linear"
 _COMPOSED = {
     "attention": ("query", "value"),  # the choice of Hu et al. 2021, section 4.2
-    "all-linear": ("query", "key", "value", "output-projection", "feed-forward"),
+    ALL_LINEAR: ("query", "key", "value", "output-projection", "feed-forward"),
 }
-ROLES = ("attention", "query", "key", "value", "output-projection", "feed-forward", "all-linear")
+ROLES = ("attention", "query", "key", "value", "output-projection", "feed-forward", ALL_LINEAR)
 
 
 def target_modules(loaded: Loaded, targets: tuple[str, ...]) -> list[str]:
     """Return the full names of the linear layers that `targets` mean, in the network's order.
 
-    A target is a role, or the end of a layer's name. The head is never among them: it is trained whole, and PEFT can't
-    wrap a layer that is saved whole (peft 0.21 raises TypeError). Raises UserError naming the layers to choose from.
+    A target is a role, or the end of a layer's name. Where an architecture computes query, key and value in one layer
+    (GPT-2, GPT-NeoX, Phi-3, ModernBERT, DeBERTa v1), each of these roles, and `attention`, means that layer. In an
+    architecture that loralab has no names for, `all-linear` is every linear layer outside the head.
+
+    The head is never among them: it is trained whole, and PEFT can't wrap a layer that is saved whole (peft 0.21 raises
+    TypeError). Raises UserError naming the layers to choose from.
     """
     linear = _linear_layers(loaded)
     model_type = loaded.network.config.model_type
     found: set[str] = set()
     for target in targets:
-        patterns = _patterns(target, model_type)
-        matched = {name for name in linear if any(re.search(rf"(?:^|\.){pattern}$", name) for pattern in patterns)}
+        pattern = re.compile(rf"(?:^|\.)(?:{'|'.join(_patterns(target, model_type))})$")
+        matched = {name for name in linear if pattern.search(name)}
         if not matched:
-            layers = sorted({re.sub(r"^.*\.\d+\.", "", name) for name in linear})
-            raise UserError(
-                f"method.targets: {target!r} is neither a role nor a linear layer of this {model_type} model\n"
-                f"  its layers: {', '.join(layers)}"
-            )
+            raise _no_such_target(target, model_type, linear)
         found |= matched
     return [name for name in linear if name in found]
 
@@ -62,8 +44,20 @@ def target_modules(loaded: Loaded, targets: tuple[str, ...]) -> list[str]:
 def _patterns(target: str, model_type: str) -> tuple[str, ...]:
     if target not in ROLES:
         return (re.escape(target),)
-    layers = _LAYERS.get(model_type, {})
-    return tuple(pattern for role in _COMPOSED.get(target, (target,)) for pattern in layers.get(role, ()))
+    if model_type not in ARCHITECTURES:
+        return (r".+",) if target == ALL_LINEAR else (r"(?!)",)  # the latter matches nothing
+    layers = ARCHITECTURES[model_type]
+    return tuple(pattern for role in _COMPOSED.get(target, (target,)) for pattern in layers[role])
+
+
+def _no_such_target(target: str, model_type: str, linear: list[str]) -> UserError:
+    problem = (
+        f"which layers are {target!r} is not known for a {model_type} model; name them, or take {ALL_LINEAR!r}"
+        if target in ROLES
+        else f"{target!r} is neither a role nor a linear layer of this {model_type} model"
+    )
+    layers = sorted({re.sub(r"^.*\.\d+\.", "", name) for name in linear})
+    return UserError(f"method.targets: {problem}\n  its layers: {', '.join(layers)}\n  roles: {', '.join(ROLES)}")
 
 
 def _linear_layers(loaded: Loaded) -> list[str]:

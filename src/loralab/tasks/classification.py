@@ -122,8 +122,10 @@ class Classification(Settings):
             label2id={name: index for index, name in enumerate(label_names)},
         )
         config = loaded.network.config
-        if config.pad_token_id is None:  # a decoder reads its answer at the last token that isn't padding
-            config.pad_token_id = tokenizer.pad_token_id
+        if config.pad_token_id is None or pretrained.reads_last_token(loaded.network):
+            config.pad_token_id = (
+                tokenizer.pad_token_id
+            )  # the padding that the batches hold, whatever the checkpoint says
         return loaded
 
     def collate(
