@@ -39,8 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, required=True, help="trainer_peft.py")
     parser.add_argument("--data", type=Path, required=True, help="a folder with train.jsonl and test.jsonl")
-    parser.add_argument("--rows", type=int, default=120)
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=40)
+    parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
