@@ -112,6 +112,9 @@ def carry_out(trial: Trial, folder: Path, watch: Watch) -> Measurement:
             label_names=data.label_names,
             rows={name: len(split) for name, split in splits.items()},
             truncated={name: split.truncated / len(split) for name, split in splits.items()},
+            shared=data.flaws.shared,
+            dropped=data.flaws.dropped,
+            without_text=dict(data.flaws.without_text),
         ),
         sameness=Sameness(
             head_sha256=head_sha256, order_sha256=fitted.order_sha256, steps=fitted.steps, tokens=fitted.tokens

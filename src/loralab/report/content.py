@@ -54,6 +54,12 @@ def caveats(comparison: Comparison) -> list[str]:
                 f"{arm.name} chose {numbers.rate(arm.choice.rate)}, the edge of the learning rates tried: "
                 "a better one may lie beyond."
             )
+    data = comparison.measurements[0].data if comparison.measurements else None
+    if data and data.shared:
+        lines.append(
+            f"{data.shared:,} of the {data.rows['train']:,} texts trained on also stand in test, where a score may show "
+            "memory instead of learning; `task.data.drop_shared: true` leaves them out of training."
+        )
     if comparison.missing:
         lines.append(f"{comparison.missing} final trials are missing; run the experiment again to carry them out.")
     return lines
@@ -172,6 +178,8 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         "Data": f"{conditions.task.data.source}: "
         + ", ".join(f"{count:,} {split}" for split, count in data.rows.items()),
         "Labels": ", ".join(data.label_names),
+        "Texts shared": f"{data.shared:,} of train also stand in test; {data.dropped:,} were dropped for it",
+        "Rows without text": ", ".join(f"{count:,} of {split}" for split, count in data.without_text.items()) or "none",
         "Texts cut": f"{cut}, at {conditions.task.max_length} tokens",
         "Training": f"{length}, {batch} texts a step, {first.sameness.steps:,} steps, AdamW, warm-up over "
         f"{100 * conditions.warmup:g} % of the steps, then linear decay, weight decay {conditions.weight_decay:g}",
