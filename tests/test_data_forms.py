@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import WORDS, sentences, write_jsonl
+from conftest import sentences, write_jsonl
 from data_files import FORMS, Form, Rows, numbered_rows, write_parquet
 from loralab.data.rows import LabelledData
 from loralab.data.sources import Data
@@ -148,7 +148,9 @@ def test_one_file_a_class_is_labelled_by_its_name_unless_its_rows_are_labelled(t
     subjects = {"history": "time", "physics": "number", "biology": "animal"}
     for subject, words in subjects.items():
         rows: Rows = [{"text": row["text"]} for row in sentences([words], 20, seed=1)]
-        write_jsonl(tmp_path / f"{subject}.jsonl", [row | {"label": "life"} for row in rows] if subject == "biology" else rows)
+        write_jsonl(
+            tmp_path / f"{subject}.jsonl", [row | {"label": "life"} for row in rows] if subject == "biology" else rows
+        )
     read = Data(source=str(tmp_path)).read()
     assert read.label_names == ("history", "life", "physics")
     labels = {name.partition("/")[0]: label for name, _, label in rows_read(read)}

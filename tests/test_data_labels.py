@@ -19,6 +19,7 @@ from loralab.data.labels import number_labels
         ([True, False], ("false", "true"), (1, 0)),
         (["True", "FALSE", "true"], ("false", "true"), (1, 0, 1)),
         ([" a", "a ", "b"], ("a", "b"), (0, 0, 1)),
+        (["1\x1d", " 0"], ("0", "1"), (1, 0)),
         (["007", "7"], ("007", "7"), (0, 1)),
         ([1, "one"], ("1", "one"), (0, 1)),
         (["half \ud83d", "a"], ("a", "half �"), (1, 0)),

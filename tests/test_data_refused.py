@@ -1,4 +1,4 @@
-"""Data that can't be used is refused with the place, the value and the way out; broken bytes never end in a traceback."""
+"""Data that can't be used is refused with the place, the value and the way out; broken bytes too."""
 
 import json
 import tempfile
@@ -36,7 +36,11 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
     "a test file alone": ({"test.jsonl": LINES}, {}, "data.splits.train: there is no split 'train'; there are test"),
     "two files for a split": ({"train.csv": CSV, "train.jsonl": LINES}, {}, r"several files, train\.csv, train\.jsonl"),
     "half of a split": ({"train-00000-of-00002.jsonl": LINES}, {}, "'train' has 1 of its 2 parts"),
-    "splits by other names": ({"x_train.csv": CSV, "x_test.csv": CSV}, {}, "'x_test' is the name of a split.*data.splits"),
+    "splits by other names": (
+        {"x_train.csv": CSV, "x_test.csv": CSV},
+        {},
+        "'x_test' is the name of a split.*data.splits",
+    ),
     "a split that isn't there": ({"train.csv": CSV}, {"splits": {"test": "gold"}}, "no split 'gold'; there are train"),
     "a folder that isn't there": ({"train.csv": CSV}, {"configuration": "en"}, "no folder 'en'; its folders are: none"),
     "a line that isn't JSON": ({"train.jsonl": LINES + "{x\n"}, {}, r"train\.jsonl, line 21: not JSON"),
@@ -45,7 +49,11 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
     "JSON without a table": ({"train.json": '{"a": 1}'}, {}, "neither a list of objects"),
     "columns of two lengths": ({"train.json": '{"text": ["a"], "label": [0, 1]}'}, {}, "columns of one length"),
     "two tables": ({"train.json": '{"a": [{"text": "x"}], "b": [{"text": "y"}]}'}, {}, "an object with one such list"),
-    "a field too many": ({"train.csv": CSV + "a, b,0\n"}, {}, "line 22: the fields are 3, but line 1 names 2; .* in quotes"),
+    "a field too many": (
+        {"train.csv": CSV + "a, b,0\n"},
+        {},
+        "line 22: the fields are 3, but line 1 names 2; .* in quotes",
+    ),
     "a field too few": ({"train.csv": CSV + "ab\n"}, {}, "line 22: the fields are 1, but line 1 names 2"),
     "an open quote": ({"train.csv": CSV + '"ab,0\n'}, {}, "line 22: .*a quote inside a quoted field is written twice"),
     "a column named twice": ({"train.csv": "text,label,text\n"}, {}, "line 1: names the column 'text' twice"),
@@ -126,7 +134,7 @@ def test_data_that_can_not_be_used_is_refused_with_the_reason(
 
 
 def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
-    files = {"train.jsonl": "{x\n[1]\n", "validation.jsonl": "", "test.jsonl": b"\xff"}
+    files: dict[str, str | bytes] = {"train.jsonl": "{x\n[1]\n", "validation.jsonl": "", "test.jsonl": b"\xff"}
     with pytest.raises(MistakesError) as raised:
         Data(source=str(written(tmp_path, files))).read()
     assert len(raised.value.mistakes) == 4
@@ -183,6 +191,15 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return found
 
 
+def refusal(file: Path) -> str | None:
+    """What is said against the file, or None where it can be read; any other exception is the test's failure."""
+    try:
+        Data(source=str(file)).read()
+    except UserError as error:
+        return str(error)
+    return None
+
+
 @settings(max_examples=150, deadline=None)
 @given(choice=st.data())
 def test_broken_bytes_are_read_or_refused_by_name(contents: dict[str, bytes], choice: st.DataObject) -> None:
@@ -194,10 +211,7 @@ def test_broken_bytes_are_read_or_refused_by_name(contents: dict[str, bytes], ch
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / name
         file.write_bytes(content)
-        try:
-            Data(source=str(file)).read()
-        except UserError as error:
-            assert file.stem in str(error)
+        assert file.stem in (refusal(file) or file.stem)
 
 
 def test_a_broken_column_description_is_refused_and_not_believed(tmp_path: Path) -> None:

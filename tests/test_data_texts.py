@@ -28,7 +28,15 @@ def test_markup_becomes_what_it_stands_for(text: str, clean: str) -> None:
 
 @pytest.mark.parametrize(
     ("cell", "text"),
-    [("a b", "a b"), (7, "7"), (2.5, "2.5"), (None, ""), (float("nan"), ""), ("cut \ud83d", "cut �"), ("\ud83d\ude00", "😀")],
+    [
+        ("a b", "a b"),
+        (7, "7"),
+        (2.5, "2.5"),
+        (None, ""),
+        (float("nan"), ""),
+        ("cut \ud83d", "cut �"),
+        ("\ud83d\ude00", "😀"),
+    ],
 )
 def test_a_cell_becomes_a_text_that_a_tokenizer_takes(cell: Any, text: str) -> None:
     assert as_text(cell) == text

@@ -71,7 +71,10 @@ def test_a_pair_is_cut_to_the_length_and_counted() -> None:
 def test_a_decoder_gets_a_line_break_between_the_texts() -> None:
     tokenizer = pair_tokenizer(has_separator=False)
     examples = task().tokenise(PAIRS, tokenizer)
-    assert examples.input_ids == [tokenizer("the cat\nthe red river")["input_ids"], tokenizer("snow\nrain of the")["input_ids"]]
+    assert examples.input_ids == [
+        tokenizer("the cat\nthe red river")["input_ids"],
+        tokenizer("snow\nrain of the")["input_ids"],
+    ]
 
 
 def test_a_text_of_which_the_tokenizer_leaves_nothing_still_has_a_token() -> None:
@@ -91,8 +94,11 @@ def pair_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = pair_tokenizer()
     tokenizer.save_pretrained(folder)
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    wide = {"initializer_range": 0.5}  # wide enough for an input to matter before any training
     torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **small)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **small, **wide)).save_pretrained(
+        folder
+    )
     return folder
 
 

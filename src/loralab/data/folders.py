@@ -148,7 +148,7 @@ def _nothing_readable(folder: Path) -> UserError:
     there = ", ".join(shortened([path.name for path in _listed(folder)], "entries")) or "nothing"
     return UserError(
         f"{folder}: holds nothing that can be read (it holds {there}); {ENDINGS_READ}, "
-        "and folders of .txt files, one folder a class"
+        "and folders of .txt files, one folder a class; a folder inside is named with data.configuration"
     )
 
 

@@ -93,8 +93,8 @@ def _parse_json(place: str, text: str) -> Any:
 
 def _read_json(path: Path, content: bytes, _: Columns) -> Table:
     text = _decode(path, content)
-    first, _, rest = text.strip().partition("\n")
-    if rest and _is_object(first):  # one object a line: many a .json file holds JSON lines
+    lines = text.strip().split("\n", 1)
+    if len(lines) > 1 and _is_object(lines[0]):  # one object a line: many a .json file holds JSON lines
         return _json_lines(path, text)
     whole = _parse_json(str(path), text)
     rows = _rows_of(whole)

@@ -16,7 +16,7 @@ MOST_CLASSES = 50  # with numbers for names; where there are more, and few rows 
 HIDDEN = -1  # stands for the label of a test row where a data set keeps it back, as GLUE does
 
 # No leading zeros ('007' is a code), and no more digits than a float holds exactly.
-_NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d{0,14})(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?")
+_NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d{0,14})(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
 _TRUTH = {"false": 0, "true": 1}
 
 Values = Mapping[str, Sequence[Any]]  # split -> labels
@@ -57,7 +57,7 @@ def _alike(values: Values, names: Sequence[str], source: str) -> tuple[Values, S
     if several is not None:
         raise UserError(
             f"{source}: the label {several!r:.60} holds several values: that is multi-label classification, "
-            "which is not compared here; give each text one label, or ask about one label at a time, with true and false"
+            "which is not compared here; give each text one label, or ask about one label at a time, true or false"
         )
     read = _reading(every)
     labels = {split: [read(value) for value in found] for split, found in values.items()}
@@ -87,8 +87,8 @@ def _number(value: Any) -> int | float | None:
     """Return the number that `value` is or spells, whole where it can be, or None."""
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, float | Decimal) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
-        number = float(value)
+    if isinstance(value, float | Decimal) or (isinstance(value, str) and _NUMBER.fullmatch(_plain(value))):
+        number = float(_plain(value))
         return int(number) if number.is_integer() else number
     return None
 

@@ -77,7 +77,8 @@ def common_names(parts: Iterable[Records]) -> ClassNames:
 
 def gather(source: str, calls: Iterable[Callable[[], T]]) -> list[T]:
     """Return what the calls return, or raise one MistakesError with the mistakes of all that failed."""
-    results, mistakes = [], []
+    results: list[T] = []
+    mistakes: list[str] = []
     for call in calls:
         try:
             results.append(call())

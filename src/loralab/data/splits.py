@@ -24,7 +24,7 @@ class SplitNames(Settings):
     @model_validator(mode="after")
     def _keep_training_apart(self) -> SplitNames:
         if self.train in (self.validation, self.test):
-            raise PydanticCustomError("splits", "train is {name!r}, which is scored as well", {"name": self.train})
+            raise PydanticCustomError("splits", "train is {name}, which is scored as well", {"name": repr(self.train)})
         return self
 
     def spellings(self) -> frozenset[str]:

@@ -57,8 +57,8 @@ def caveats(comparison: Comparison) -> list[str]:
     data = comparison.measurements[0].data if comparison.measurements else None
     if data and data.shared:
         lines.append(
-            f"{data.shared:,} of the {data.rows['train']:,} texts trained on also stand in test, where a score may show "
-            "memory instead of learning; `task.data.drop_shared: true` leaves them out of training."
+            f"{data.shared:,} of the {data.rows['train']:,} texts trained on also stand in test, where a score may "
+            "show memory instead of learning; `task.data.drop_shared: true` leaves them out of training."
         )
     if comparison.missing:
         lines.append(f"{comparison.missing} final trials are missing; run the experiment again to carry them out.")

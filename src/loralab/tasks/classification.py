@@ -194,13 +194,15 @@ class Classification(Settings):
 def _encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Mapping[str, Any]:
     """Tokenise texts or pairs; a tokenizer that has no sign between two texts gets a line break between them."""
     pairs = [text for text in texts if isinstance(text, tuple)]
-    if not pairs:
-        return tokenizer(list(texts), **settings)
-    if tokenizer.sep_token is None:
-        return tokenizer(["\n".join(pair) for pair in pairs], **settings)
-    return tokenizer([first for first, _ in pairs], [second for _, second in pairs], **settings)
+    columns: Sequence[list[Any]] = [list(texts)]
+    if pairs and tokenizer.sep_token is None:
+        columns = [["\n".join(pair) for pair in pairs]]
+    elif pairs:
+        columns = [[first for first, _ in pairs], [second for _, second in pairs]]
+    encoded: Mapping[str, Any] = tokenizer(*columns, **settings)
+    return encoded
 
 
 def _stand_in(tokenizer: PreTrainedTokenizerBase) -> int:
-    known = (tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    known: tuple[int | None, ...] = (tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(token for token in known if token is not None)
