@@ -175,8 +175,9 @@ def test_settings_that_contradict_themselves_are_refused(changes: dict[str, Any]
 def test_what_is_neither_here_nor_on_the_hub_says_so() -> None:
     with pytest.raises(UserError, match="neither a folder or file here nor a data set that the hub gave"):
         Data(source="no-such/data-set").read()
-    with pytest.raises(UserError, match=r"there is no file or folder 'no-such\.csv'"):
-        Data(source="no-such.csv").read()
+    for source in ("no-such.csv", "./no-such-folder", "~nobody-of-this-name/data"):
+        with pytest.raises(UserError, match=f"there is no file or folder '{source}'"):
+            Data(source=source).read()
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,15 @@ def find_in_file(file: Path, columns: Columns) -> Mapping[str, Reader]:
     return {WHOLE: lambda: numbered(file.stem, read_file(file, columns))}
 
 
+def inner_folder(folder: Path, configuration: str) -> Path:
+    """Return the folder called `configuration` inside `folder`. Raises UserError, which lists those there."""
+    folders = _folders(folder)
+    if configuration not in folders:
+        there = ", ".join(folders) or "none"
+        raise UserError(f"data.configuration: {folder} has no folder {configuration!r}; its folders are: {there}")
+    return folders[configuration]
+
+
 def _listed(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from loralab.data import docstrings
-from loralab.data.folders import find_in_file, find_in_folder
+from loralab.data.folders import find_in_file, find_in_folder, inner_folder
 from loralab.data.formats import READERS
 from loralab.data.hub import find_on_hub
 from loralab.data.records import Columns, Reader, Table, numbered
@@ -17,7 +17,7 @@ from loralab.hub import is_hub_id
 
 def is_on_hub(source: str) -> bool:
     """Tell whether the hub alone can have `source`."""
-    path = Path(source).expanduser()
+    path = _path(source)
     return is_hub_id(source) and not path.exists() and path.suffix.lower() not in READERS
 
 
@@ -31,9 +31,10 @@ def find_splits(
     if source == docstrings.SOURCE:
         classes = {"label": tuple(docstrings.LIBRARIES)}
         return {split: partial(numbered, split, Table(rows, classes)) for split, rows in docstrings.read().items()}
-    path = Path(source).expanduser()
+    path = _path(source)
     if path.is_dir():
-        return find_in_folder(_inner(path, configuration), names, columns)
+        inside = path if configuration is None else inner_folder(path, configuration)
+        return find_in_folder(inside, names, columns)
     if path.is_file():
         return find_in_file(path, columns)
     if not is_on_hub(source):
@@ -41,11 +42,8 @@ def find_splits(
     return find_on_hub(source, configuration, columns)
 
 
-def _inner(folder: Path, configuration: str | None) -> Path:
-    if configuration is None:
-        return folder
-    inner = folder / configuration
-    if not inner.is_dir():
-        there = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())) or "none"
-        raise UserError(f"data.configuration: {folder} has no folder {configuration!r}; its folders are: {there}")
-    return inner
+def _path(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # '~somebody' where nobody of that name has a home
+        return Path(source)
