@@ -116,7 +116,7 @@ def test_a_model_loaded_from_disk_in_a_fresh_process_gives_the_stored_scores(
     assert (tuple(names), dtype) == (data.label_names, "torch.float32")
     reloaded = log_losses(np.array(logits), found.items.labels)
     # The experiment cuts at 16 tokens; the lines above don't cut, so only whole texts can agree.
-    whole = [i for i, text in enumerate(data.test.texts) if len(text.split()) + 2 <= 16]
+    whole = [i for i, text in enumerate(data.test.texts) if len(str(text).split()) + 2 <= 16]
     assert len(whole) > 20
     stored = np.array(found.items.log_losses)
     assert np.abs(reloaded - stored)[whole].max() < 1e-5

@@ -5,6 +5,7 @@ import pytest
 
 from conftest import WORDS, sentences, write_jsonl
 from loralab.data.sources import Data, RowCounts
+from loralab.data.splits import SplitNames
 from loralab.errors import UserError
 
 
@@ -18,7 +19,7 @@ def test_named_labels_are_numbered_in_alphabetical_order(toy_data: Path) -> None
     data = Data(source=str(toy_data)).read()
     assert data.label_names == tuple(sorted(WORDS))
     words = WORDS[data.label_names[data.test.labels[0]]]
-    assert any(word in data.test.texts[0].split() for word in words)
+    assert any(word in str(data.test.texts[0]).split() for word in words)
 
 
 def test_numeric_labels_keep_their_numbers_and_can_be_given_names(tmp_path: Path) -> None:
@@ -44,11 +45,11 @@ def test_data_from_the_hub_bring_their_labels_names(monkeypatch: pytest.MonkeyPa
     rows = {"text": [f"text {i}" for i in range(40)], "label": [i % 2 for i in range(40)]}
     split = datasets.Dataset.from_dict(rows, features=features)
     found = datasets.DatasetDict({"train": split, "test": split, "unsupervised": split})
-    monkeypatch.setattr(datasets, "load_dataset", {"owner/data": found}.__getitem__)
-    read = Data(source="owner/data").read()
+    monkeypatch.setattr(datasets, "load_dataset", lambda *asked: {("owner/data", "small"): found}[asked])
+    read = Data(source="owner/data", configuration="small").read()
     assert read.label_names == ("neg", "pos")
     assert (len(read.train), len(read.validation), len(read.test)) == (32, 8, 40)
-    assert read.test.labels[0] == int(read.test.texts[0].split()[1]) % 2
+    assert read.test.labels[0] == int(str(read.test.texts[0]).split()[1]) % 2
 
 
 def test_without_validation_it_is_carved_from_train_and_never_from_test(tmp_path: Path) -> None:
@@ -84,41 +85,21 @@ def test_a_line_may_hold_characters_that_end_lines_elsewhere(tmp_path: Path) -> 
     assert read.test.texts[0] == "a\u2028b" or read.test.texts[1] == "a\u2028b"
 
 
-GOOD = [{"text": f"text {i}", "label": i % 2} for i in range(20)]
+def test_the_hub_s_word_on_configurations_and_splits_reaches_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
 
+    def load(source: str, configuration: str | None) -> Any:
+        if configuration is None:
+            raise ValueError("Config name is missing.\nPlease pick one among the available configs: ['cola', 'sst2']")
+        return {"train": None, "validation_matched": None}
 
-@pytest.mark.parametrize(
-    ("splits", "expected"),
-    [
-        ({"train": GOOD}, "test.jsonl: no such file"),
-        ({"train": GOOD, "test": []}, "test: no rows"),
-        (
-            {"train": [{"body": "x", "label": 1}], "test": GOOD},
-            r"train, row 1: no column 'text' \(columns there: body, label\)",
-        ),
-        ({"train": [{"text": "x", "label": None}, *GOOD], "test": GOOD}, "train, row 1: no column 'label'"),
-        ({"train": [{"text": "x", "label": 1}] * 9, "test": GOOD}, "train: every row has the label 1"),
-        ({"train": GOOD, "test": [{"text": "x", "label": 7}]}, "test: labels that are not among 0, 1: 7"),
-    ],
-)
-def test_data_that_can_not_be_used_is_refused_with_the_reason(tmp_path: Path, splits: Any, expected: str) -> None:
-    with pytest.raises(UserError, match=expected):
-        folder_with(tmp_path, **splits).read()
-
-
-def test_a_line_that_is_not_json_is_named(tmp_path: Path) -> None:
-    data = folder_with(tmp_path, train=GOOD, test=GOOD)
-    with (tmp_path / "test.jsonl").open("a") as file:
-        file.write("{broken\n")
-    with pytest.raises(UserError, match=r"test\.jsonl, line 21: not JSON"):
-        data.read()
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    with pytest.raises(UserError, match=r"data\.configuration: Config name is missing[^']*'cola', 'sst2'"):
+        Data(source="nyu-mll/glue").read()
+    with pytest.raises(UserError, match="no split 'matched'; there are train, validation_matched"):
+        Data(source="nyu-mll/glue", configuration="mnli", splits=SplitNames(test="matched")).read()
 
 
 def test_more_rows_than_there_are_is_an_error(toy_data: Path) -> None:
     with pytest.raises(UserError, match=r"data\.rows\.train: 500 rows asked for, but there are 240"):
         Data(source=str(toy_data), rows=RowCounts(train=500)).read()
-
-
-def test_what_is_neither_here_nor_on_the_hub_says_so() -> None:
-    with pytest.raises(UserError, match="neither a folder here nor a data set that the hub gave"):
-        Data(source="no-such/data-set").read()

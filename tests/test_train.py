@@ -184,7 +184,7 @@ def test_the_share_of_texts_that_were_cut_is_recorded(make_experiment: MakeExper
     experiment = with_conditions(make_experiment, task=task, epochs=None, steps=1)
     found = carry_out(trial_of(experiment), tmp_path, silent)
     texts = experiment.conditions.task.read().test.texts
-    assert found.data.truncated["test"] == np.mean([len(text.split()) + 2 > 12 for text in texts])
+    assert found.data.truncated["test"] == np.mean([len(str(text).split()) + 2 > 12 for text in texts])
     assert 0 < found.data.truncated["test"] < 1
 
 

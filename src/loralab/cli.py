@@ -33,7 +33,7 @@ app.add_typer(recipes_app, name="recipes")
 
 ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="An experiment file, or a recipe's name.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Another model: a folder or a hub id.")]
-DataOption = Annotated[str | None, typer.Option("--data", help="Other data: a folder with JSONL files or a hub id.")]
+DataOption = Annotated[str | None, typer.Option("--data", help="Other data: a file, a folder or a hub id.")]
 RowsOption = Annotated[str | None, typer.Option("--rows", metavar="train=N,...", help="Rows to use of each split.")]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds.")]
 ArmsOption = Annotated[str | None, typer.Option("--arms", metavar="NAME,...", help="Only these arms.")]

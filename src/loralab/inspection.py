@@ -19,6 +19,7 @@ def inspect_arms(experiment: Experiment, watch: Watch) -> dict[str, Parameters]:
     task, model = experiment.conditions.task, experiment.conditions.model
     data, tokenizer = task.read(), load_tokenizer(model)
     task.tokenise(data.validation, tokenizer)
+    task.weights(data.train, data.label_names)
     found: dict[str, Parameters] = {}
     mistakes: list[str] = []
     for name, arm in experiment.arms.items():

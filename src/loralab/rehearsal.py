@@ -85,7 +85,7 @@ def _time_training(ready: Ready, trial: Trial) -> tuple[list[Step], float]:
     conditions, train = trial.conditions, ready.splits["train"]
     steps = training_steps(train.lengths, conditions, trial.seed)
     optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
-    stepper = Stepper(optimiser, conditions.task, train, ready.tokenizer, conditions.batch_size)
+    stepper = Stepper(optimiser, conditions.task, train, ready.tokenizer, ready.weights, conditions.batch_size)
     sizes = [sum(_padded(batch, train.lengths) for batch in step.batches) for step in steps]
     optimiser.network.train()
     seconds = _extrapolate(sizes, lambda position: stepper.take(steps[position]))

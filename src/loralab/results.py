@@ -67,6 +67,9 @@ class DataFacts(Settings):
     label_names: tuple[str, ...]
     rows: dict[str, int]  # by split
     truncated: dict[str, float]  # share of texts cut at `max_length`, by split
+    shared: int  # texts of train that also stand in test
+    dropped: int  # texts that train lost because test has them
+    without_text: dict[str, int]  # rows of the source that were left out, by split
 
 
 class Sameness(Settings):

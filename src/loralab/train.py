@@ -117,6 +117,9 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int | None 
             label_names=data.label_names,
             rows={name: len(split) for name, split in splits.items()},
             truncated={name: split.truncated / len(split) for name, split in splits.items()},
+            shared=data.flaws.shared,
+            dropped=data.flaws.dropped,
+            without_text=dict(data.flaws.without_text),
         ),
         sameness=Sameness(
             head_sha256=ready.head_sha256, order_sha256=fitted.order_sha256, steps=fitted.steps, tokens=fitted.tokens
@@ -149,7 +152,7 @@ def _fit(ready: Ready, trial: Trial, meter: Meter, watch: Watch, checkpoints: Ch
     conditions, train = trial.conditions, ready.splits["train"]
     steps = training_steps(train.lengths, conditions, trial.seed)
     optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
-    stepper = Stepper(optimiser, conditions.task, train, ready.tokenizer, micro_batch)
+    stepper = Stepper(optimiser, conditions.task, train, ready.tokenizer, ready.weights, micro_batch)
     standing: Standing = Standing()
     best: Tensors = {}
     kept = checkpoints.latest()

@@ -1,1 +1,1 @@
-"""Rows from the hub, a folder, or the embedded corpus: read, split and sampled the same way for every arm."""
+"""Labelled texts from the hub, files, folders or the embedded corpus: read, split and sampled alike for every arm."""

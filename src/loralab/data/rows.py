@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
+Text = str | tuple[str, str]  # a pair where a task is about two texts
 
 
 @dataclass(frozen=True)
 class Rows:
     """Texts with their labels; three sequences of one length."""
 
-    ids: tuple[str, ...]  # split and place in it, such as 'test/17': the same whatever the sample
-    texts: tuple[str, ...]
+    ids: tuple[str, ...]  # split or file and place in it, such as 'test/17': the same whatever the sample
+    texts: tuple[Text, ...]
     labels: tuple[int, ...]  # indices into the label names
 
     def __len__(self) -> int:
@@ -33,6 +34,15 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Flaws:
+    """What was amiss with the rows, in counts."""
+
+    shared: int = 0  # rows of train in use whose text also stands in a row of test in use
+    dropped: int = 0  # rows that train lost because test has their text
+    without_text: Mapping[str, int] = field(default_factory=dict)  # rows left out, by split; none where it isn't listed
+
+
+@dataclass(frozen=True)
 class LabelledData:
     """The three splits of a classification data set. Test rows are scored once, at the end, and choose nothing."""
 
@@ -40,6 +50,7 @@ class LabelledData:
     validation: Rows
     test: Rows
     label_names: tuple[str, ...]
+    flaws: Flaws = Flaws()
 
     def sha256(self) -> str:
         """Return a hash of ids, labels and texts of all splits: what two trials must share to be compared."""
@@ -64,3 +75,9 @@ def stratified_order(labels: Sequence[int], seed: int) -> Indices:
         places[members] = (np.arange(len(members)) + 0.5) / len(members)
     order: Indices = np.lexsort((generator.random(len(values)), places))
     return order
+
+
+def hold_out(rows: Rows, count: int, seed: int) -> tuple[Rows, Rows]:
+    """Return the rows without `count` of them, and those: a seeded, stratified sample."""
+    order = stratified_order(rows.labels, seed)
+    return rows.take(order[count:]), rows.take(order[:count])

@@ -1,25 +1,27 @@
-"""Where rows come from: a folder of JSONL files, the hub, or a corpus that ships with pip packages."""
+"""Where rows come from, which of them are used, and how they are split: the same for every arm."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from loralab.data import docstrings
-from loralab.data.rows import LabelledData, Rows, stratified_order
-from loralab.errors import MistakesError, UserError
-from loralab.hub import is_hub_id
+from loralab.data.columns import Cells, read_cells
+from loralab.data.labels import number_labels
+from loralab.data.locate import find_splits, is_on_hub
+from loralab.data.records import Columns, Records, common_names, gather, shortened
+from loralab.data.rows import Flaws, LabelledData, Rows, hold_out, stratified_order
+from loralab.data.splits import SPLITS, SplitNames
+from loralab.data.texts import comparable
+from loralab.errors import MistakesError
 from loralab.settings import Settings
 
-SPLITS = ("train", "validation", "test")
 # A carved validation split is a fifth of the rows to train on, within these bounds and never over a fifth of train:
 # fewer can't tell learning rates apart, more make choosing them dearer than training.
 VALIDATION_SHARE, VALIDATION_LEAST, VALIDATION_MOST = 0.2, 100, 1000
-Records = list[Mapping[str, Any]]
 
 
 class RowCounts(Settings):
@@ -33,16 +35,21 @@ class RowCounts(Settings):
 class Data(Settings):
     """Labelled texts: where they lie and which of them to use.
 
-    `source` is a hub id, a folder with `train.jsonl`, `test.jsonl` and, if there is one, `validation.jsonl`, or
-    `package:docstrings`, the embedded corpus.
+    `source` is a hub id; a file (JSON lines, JSON, CSV, TSV, Parquet, Arrow); a folder with such files, named after
+    splits or one a class; a folder of text files a class; or `package:docstrings`, the embedded corpus.
     """
 
     source: str
-    text: str = "text"  # the column with the text
-    label: str = "label"  # the column with the label: a name or a number
+    configuration: str | None = None  # of a hub id that has several, or the folder of that name inside `source`
+    splits: SplitNames = SplitNames()
+    text: str | tuple[str, str] = "text"  # the column with the text, or two for pairs
+    label: str = "label"  # the column with the label: a word, a number, or true and false
     label_names: tuple[str, ...] = ()  # names for labels that are numbers from 0, in order
     rows: RowCounts = RowCounts()
-    seed: NonNegativeInt = Field(default=0, description="draws the sample and the validation split")
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # of train, held out where the source has no test split
+    drop_shared: bool = False  # leave out of train what also stands in test
+    clean_markup: bool = False  # '<br />' and entities become what they stand for, other tags vanish
+    seed: NonNegativeInt = Field(default=0, description="draws the sample and the splits that are held out")
 
     @model_validator(mode="before")
     @classmethod
@@ -50,132 +57,100 @@ class Data(Settings):
         """Read `data: stanfordnlp/imdb` as `data: {source: stanfordnlp/imdb}`."""
         return {"source": value} if isinstance(value, str) else value
 
+    @field_validator("text", mode="before")
+    @classmethod
+    def _is_a_column_or_two(cls, value: Any) -> Any:
+        is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(name, str) for name in value)
+        if not is_pair and not isinstance(value, str):
+            raise PydanticCustomError("text", "{value} is neither a column's name nor a list of two", {"value": value})
+        return value
+
+    @field_validator("label_names", mode="after")
+    @classmethod
+    def _are_distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise PydanticCustomError("distinct", "{name} is given twice", {"name": repr(twice)})
+        return names
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that are read."""
+        return Columns((self.text,) if isinstance(self.text, str) else self.text, self.label)
+
     def is_on_hub(self) -> bool:
         """Tell whether reading needs the hub."""
-        return is_hub_id(self.source) and not Path(self.source).expanduser().is_dir()
+        return is_on_hub(self.source)
 
     def read(self) -> LabelledData:
-        """Read, split and sample. Without a validation split, one is carved from train, stratified and seeded.
+        """Read, split and sample. What the source lacks of test and validation is held out, stratified and seeded.
 
         Raises UserError with every mistake of the source at once.
         """
-        splits, names = self._read_splits()
-        if not splits["validation"]:
-            splits["train"], splits["validation"] = self._carve(splits["train"])
-        asked = {split: getattr(self.rows, split) for split in SPLITS}
-        short = [
-            f"data.rows.{split}: {asked[split]} rows asked for, but there are {len(splits[split])}"
-            for split in SPLITS
-            if asked[split] is not None and asked[split] > len(splits[split])
-        ]
-        if short:
-            raise MistakesError(self.source, short)
-        sampled = {
-            split: rows.take(stratified_order(rows.labels, self.seed)[: asked[split]]) for split, rows in splits.items()
-        }
-        return LabelledData(**sampled, label_names=names)
-
-    def _read_splits(self) -> tuple[dict[str, Rows], tuple[str, ...]]:
-        records, names = self._read_records()
-        mistakes = [
-            f"{split}: no rows; a comparison needs rows to train on and others to test on"
-            for split in ("train", "test")
-            if not records[split]
-        ]
-        for column, setting in ((self.text, "text"), (self.label, "label")):
-            for split in SPLITS:
-                lacking = [row for row, record in enumerate(records[split]) if record.get(column) is None]
-                if lacking:
-                    there = ", ".join(records[split][lacking[0]]) or "none"
-                    mistakes.append(
-                        f"{split}, row {lacking[0] + 1}: no column {column!r} (columns there: {there}); "
-                        f"name the right one with data.{setting}"
-                    )
+        records = self._read_records()
+        cells = self._read_cells(records)
+        names = self.label_names or common_names(records.values()).get(self.label, ())
+        labels = number_labels({split: found.labels for split, found in cells.items()}, names, self.source)
+        rows = {split: Rows(found.ids, found.texts, labels.indices[split]) for split, found in cells.items()}
+        splits, dropped = self._split(rows)
+        mistakes = [mistake for split in SPLITS for mistake in self._mistakes(split, splits, labels.names)]
         if mistakes:
             raise MistakesError(self.source, mistakes)
-        labels = {split: [record[self.label] for record in records[split]] for split in SPLITS}
-        are_numbers = all(isinstance(label, int) for label in labels["train"])
-        names = names or self.label_names
-        if names:
-            known: dict[Any, int] = {index if are_numbers else name: index for index, name in enumerate(names)}
-        else:
-            values = sorted(set(labels["train"]), key=None if are_numbers else str)
-            names = tuple(map(str, values))
-            known = {value: index for index, value in enumerate(values)}
-        unknown = {split: sorted({repr(label) for label in labels[split] if label not in known}) for split in SPLITS}
-        mistakes = [
-            f"{split}: labels that are not among {', '.join(map(repr, known))}: {', '.join(found)}"
-            for split, found in unknown.items()
-            if found
-        ]
-        if len(set(labels["train"])) < 2:
-            mistakes.append(f"train: every row has the label {labels['train'][0]!r}; there is nothing to tell apart")
-        if mistakes:
-            raise MistakesError(self.source, mistakes)
-        rows = {
-            split: Rows(
-                ids=tuple(f"{split}/{row}" for row in range(len(records[split]))),
-                texts=tuple(str(record[self.text]) for record in records[split]),
-                labels=tuple(known[label] for label in labels[split]),
-            )
-            for split in SPLITS
+        used = {
+            split: found.take(stratified_order(found.labels, self.seed)[: getattr(self.rows, split)])
+            for split, found in splits.items()
         }
-        return rows, tuple(names)
+        flaws = Flaws(
+            shared=len(_shared(used["train"], used["test"])),
+            dropped=dropped,
+            without_text={split: found.without_text for split, found in cells.items() if found.without_text},
+        )
+        return LabelledData(**used, label_names=labels.names, flaws=flaws)
 
-    def _read_records(self) -> tuple[dict[str, Records], tuple[str, ...]]:
-        if self.source == docstrings.SOURCE:
-            return docstrings.read(), tuple(docstrings.LIBRARIES)
-        folder = Path(self.source).expanduser()
-        if folder.is_dir():
-            return _read_folder(folder), ()
-        if not is_hub_id(self.source):
-            raise UserError(f"data.source: there is no folder {self.source!r}, and a hub id looks like 'owner/name'")
-        return _read_hub(self.source, self.label)
+    def _read_records(self) -> dict[str, Records]:
+        there = find_splits(self.source, self.configuration, self.splits.spellings(), self.columns)
+        chosen = self.splits.choose(there, self.source)
+        found = gather(self.source, [there[name] for name in chosen.values()])
+        return dict(zip(chosen, found, strict=True))
 
-    def _carve(self, train: Rows) -> tuple[Rows, Rows]:
-        used = self.rows.train or len(train)
+    def _read_cells(self, records: Mapping[str, Records]) -> dict[str, Cells]:
+        calls = [
+            partial(read_cells, split, found, self.columns, clean_markup=self.clean_markup)
+            for split, found in records.items()
+        ]
+        return dict(zip(records, gather(self.source, calls), strict=True))
+
+    def _split(self, found: Mapping[str, Rows]) -> tuple[dict[str, Rows], int]:
+        """Return train, validation and test, and how many rows train lost because test has their text."""
+        train, test, validation = found["train"], found.get("test"), found.get("validation")
+        if test is None:
+            train, test = hold_out(train, round(self.test_share * len(train)), self.seed)
+        shared = _shared(train, test) if self.drop_shared else frozenset()
+        if shared:
+            train = train.take([row for row in range(len(train)) if row not in shared])
+        if validation is None:
+            train, validation = hold_out(train, self._validation_count(len(train)), self.seed)
+        return {"train": train, "validation": validation, "test": test}, len(shared)
+
+    def _validation_count(self, there: int) -> int:
+        used = self.rows.train or there
         in_proportion = min(max(round(VALIDATION_SHARE * used), VALIDATION_LEAST), VALIDATION_MOST)
-        count = self.rows.validation or min(in_proportion, round(VALIDATION_SHARE * len(train)))
-        order = stratified_order(train.labels, self.seed)
-        return train.take(order[count:]), train.take(order[:count])
+        return self.rows.validation or min(in_proportion, round(VALIDATION_SHARE * there))
+
+    def _mistakes(self, split: str, splits: Mapping[str, Rows], names: Sequence[str]) -> Iterator[str]:
+        """Say why the split can't be used as it is."""
+        rows, asked = splits[split], getattr(self.rows, split)
+        if asked is not None and asked > len(rows):
+            yield f"data.rows.{split}: {asked} rows asked for, but there are {len(rows)}"
+        elif not len(rows):
+            yield f"{split}: no rows are left for it; the source has too few"
+        lacking = sorted(set(rows.labels) - set(splits["train"].labels))
+        if lacking:
+            listed = ", ".join(shortened([repr(names[label]) for label in lacking], "labels"))
+            yield f"{split}: labels that no row of train has: {listed}"
 
 
-def _read_folder(folder: Path) -> dict[str, Records]:
-    missing = [
-        f"{split}.jsonl: no such file" for split in ("train", "test") if not (folder / f"{split}.jsonl").exists()
-    ]
-    if missing:
-        raise MistakesError(str(folder), missing)
-    return {split: list(_read_jsonl(folder / f"{split}.jsonl")) for split in SPLITS}
-
-
-def _read_jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
-    if not path.exists():  # a folder need not have a validation file
-        return
-    # Read as bytes: text mode would also split lines at characters that JSON allows inside a string (U+2028, U+0085).
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error})") from None
-            if not isinstance(record, dict):
-                raise UserError(f"{path}, line {number}: {line[:40]!r} is not an object with columns")
-            yield record
-
-
-def _read_hub(source: str, label: str) -> tuple[dict[str, Records], tuple[str, ...]]:
-    import datasets
-
-    try:
-        found = datasets.load_dataset(source)
-    except Exception as error:  # the hub, its caches and its scripts fail with dozens of types
-        raise UserError(
-            f"data: {source!r} is neither a folder here nor a data set that the hub gave: {error}\n"
-            "  give a folder with train.jsonl and test.jsonl (--data DIR), or a hub id while the hub can be reached"
-        ) from error
-    feature = found["train"].features.get(label) if "train" in found else None
-    records = {split: list(found[split]) if split in found else [] for split in SPLITS}
-    return records, tuple(getattr(feature, "names", None) or ())
+def _shared(train: Rows, test: Rows) -> frozenset[int]:
+    """Return the places of those rows of train whose text stands in test, too."""
+    tested = {comparable(text) for text in test.texts}
+    return frozenset(row for row, text in enumerate(train.texts) if comparable(text) in tested)

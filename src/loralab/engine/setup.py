@@ -32,6 +32,7 @@ class Ready:
     precision: Precision
     data: LabelledData
     splits: Mapping[str, Examples]  # train, validation, test
+    weights: tuple[float, ...] | None  # of the labels in the training loss
     tokenizer: PreTrainedTokenizerBase
     network: Any  # adapted, on the device
     parameters: Parameters
@@ -47,6 +48,7 @@ def set_up(trial: Trial, meter: Meter) -> Ready:
     device = PartialState().device
     with meter.phase("reading"):
         data = task.read()
+        weights = task.weights(data.train, data.label_names)
     with meter.phase("tokenising"):
         tokenizer = load_tokenizer(conditions.model)
         rows = {"train": data.train, "validation": data.validation, "test": data.test}
@@ -63,7 +65,7 @@ def set_up(trial: Trial, meter: Meter) -> Ready:
         network.to(device)
         set_seed(trial.seed)  # whatever a method drew above, all arms begin training from one random state
     precision = choose_precision(conditions.precision, device)
-    return Ready(device, precision, data, splits, tokenizer, network, parameters, head_sha256)
+    return Ready(device, precision, data, splits, weights, tokenizer, network, parameters, head_sha256)
 
 
 def _checkpoint_gradients(network: Any) -> None:

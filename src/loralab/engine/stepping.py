@@ -23,6 +23,7 @@ class Stepper:
     task: Task
     examples: Examples
     tokenizer: PreTrainedTokenizerBase
+    weights: tuple[float, ...] | None  # of the labels in the loss
     micro_batch: int  # texts in a forward pass; a batch of more is cut up, with the same gradient
 
     def take(self, step: Step) -> tuple[float, int]:
@@ -34,7 +35,7 @@ class Stepper:
         for indices in self._parts(step):
             batch = self.task.collate(self.examples, indices, self.tokenizer)
             moved = {name: tensor.to(self.optimiser.device) for name, tensor in batch.items()}
-            outcome = self.task.loss(self.optimiser.network, moved)
+            outcome = self.task.loss(self.optimiser.network, moved, self.weights)
             self.optimiser.backward(outcome.loss / step.texts)  # the mean over the step's texts, however it is cut up
             loss, correct = loss + outcome.loss.item(), correct + int(outcome.correct)
         self.optimiser.step()

@@ -35,9 +35,21 @@ def caveats(comparison: Comparison) -> list[str]:
         lines.append("With one seed, nothing is known of how much another seed would change.")
     for arm in comparison.arms.values():
         lines += [*_of_its_rate(arm), *_of_its_course(arm)]
+    lines += _of_the_data(comparison)
     if comparison.missing:
         lines.append(f"{comparison.missing} final trials are missing; run the experiment again to carry them out.")
     return lines
+
+
+def _of_the_data(comparison: Comparison) -> list[str]:
+    """Say where the data themselves limit what a score means."""
+    data = comparison.measurements[0].data if comparison.measurements else None
+    if data is None or not data.shared:
+        return []
+    return [
+        f"{data.shared:,} of the {data.rows['train']:,} texts trained on also stand in test, where a score may show "
+        "memory instead of learning; `task.data.drop_shared: true` leaves them out of training."
+    ]
 
 
 def _of_its_rate(arm: ArmSummary) -> list[str]:

@@ -142,6 +142,8 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         "Data": f"{conditions.task.data.source}: "
         + ", ".join(f"{count:,} {split}" for split, count in data.rows.items()),
         "Labels": ", ".join(data.label_names),
+        "Texts shared": f"{data.shared:,} of train also stand in test; {data.dropped:,} were dropped for it",
+        "Rows without text": ", ".join(f"{count:,} of {split}" for split, count in data.without_text.items()) or "none",
         "Texts cut": f"{cut}, at {conditions.task.max_length} tokens",
         "Training": f"{length}, {batch} texts a step, {first.sameness.steps:,} steps, AdamW, warm-up over "
         f"{100 * conditions.warmup:g} % of the steps, then linear decay, weight decay {conditions.weight_decay:g}",

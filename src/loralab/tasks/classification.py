@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from loralab import pretrained
-from loralab.data.rows import LabelledData, Rows
+from loralab.data.rows import LabelledData, Rows, Text
 from loralab.data.sources import Data
-from loralab.errors import UserError
+from loralab.errors import UserError, unknown_name
 from loralab.settings import Settings
 from loralab.tasks.metrics import CLASSIFICATION, Metric, classification_scores, confusion, log_losses
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 AUTO_CLASS = "AutoModelForSequenceClassification"
 PEFT_AUTO_CLASS = "AutoPeftModelForSequenceClassification"
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # the last for pairs alone
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Examples:
     input_ids: list[list[int]]
     labels: tuple[int, ...]
     truncated: int  # texts that were longer than `max_length` tokens
+    token_type_ids: list[list[int]] | None = None  # which text of a pair a token is of; None where all are zero
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,6 +48,7 @@ class Examples:
             ids=tuple(self.ids[i] for i in indices),
             input_ids=[self.input_ids[i] for i in indices],
             labels=tuple(self.labels[i] for i in indices),
+            token_type_ids=self.token_type_ids and [self.token_type_ids[i] for i in indices],
         )
 
     @property
@@ -72,11 +75,14 @@ class ItemScores(Settings):
 
 
 class Classification(Settings):
-    """One label for each text, chosen by a linear head on a pretrained encoder or decoder."""
+    """One label for each text or pair of texts, chosen by a linear head on a pretrained encoder or decoder."""
 
     kind: Literal["classification"] = "classification"
     data: Data
     max_length: PositiveInt = 256  # tokens; longer texts are cut, and their share is recorded
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the training loss (Szegedy et al. 2016)
+    # How much a text of each label counts in the training loss: as named, or all labels alike.
+    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -93,20 +99,25 @@ class Classification(Settings):
         return self.data.read()
 
     def tokenise(self, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Examples:
-        """Turn texts into token ids, cut at `max_length`."""
+        """Turn texts into token ids, cut at `max_length`; of a pair, the longer text is cut first."""
         if self.max_length > tokenizer.model_max_length:
             raise UserError(
                 f"task.max_length: this model reads at most {tokenizer.model_max_length} tokens, not {self.max_length}"
             )
-        input_ids = tokenizer(list(rows.texts), truncation=True, max_length=self.max_length)["input_ids"]
+        encoded = _encode(rows.texts, tokenizer, truncation=True, max_length=self.max_length)
+        # Nothing may be left of a text that the tokenizer doesn't know; a network needs a token all the same.
+        input_ids = [tokens or [_stand_in(tokenizer)] for tokens in encoded["input_ids"]]
+        types = encoded.get("token_type_ids", [])
         # Only a text that fills the limit can have been cut; its whole length tells.
         full = [text for text, tokens in zip(rows.texts, input_ids, strict=True) if len(tokens) == self.max_length]
-        whole = tokenizer(full, verbose=False)["input_ids"] if full else []
+        whole = _encode(full, tokenizer, verbose=False)["input_ids"] if full else []
         return Examples(
             ids=rows.ids,
             input_ids=input_ids,
             labels=rows.labels,
             truncated=sum(len(tokens) > self.max_length for tokens in whole),
+            # Zero is what a model takes where it is given none, and DistilBERT takes none at all.
+            token_type_ids=types if any(map(any, types)) else None,
         )
 
     def load(self, model: str, tokenizer: PreTrainedTokenizerBase, label_names: Sequence[str]) -> Loaded:
@@ -133,30 +144,51 @@ class Classification(Settings):
     ) -> dict[str, torch.Tensor]:
         """Return a batch padded to its longest text.
 
-        `input_ids` and `attention_mask`: (batch, tokens); `labels`: (batch).
+        `input_ids`, `attention_mask` and, for pairs, `token_type_ids`: (batch, tokens); `labels`: (batch).
         """
         import torch
 
-        batch = tokenizer.pad({"input_ids": [examples.input_ids[i] for i in indices]}, return_tensors="pt")
-        return {
-            "input_ids": batch["input_ids"],
-            "attention_mask": batch["attention_mask"],
-            "labels": torch.tensor([examples.labels[i] for i in indices]),
-        }
+        columns = {"input_ids": examples.input_ids, "token_type_ids": examples.token_type_ids}
+        chosen = {name: [column[i] for i in indices] for name, column in columns.items() if column is not None}
+        batch = tokenizer.pad(chosen, return_tensors="pt")
+        labels = torch.tensor([examples.labels[i] for i in indices])
+        return {name: batch[name] for name in (*chosen, "attention_mask")} | {"labels": labels}
 
     def logits(self, network: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return (batch, labels) in float32."""
-        output = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        output = network(**{name: batch[name] for name in INPUTS if name in batch})
         logits: torch.Tensor = output.logits.float()
         return logits
 
-    def loss(self, network: Any, batch: Mapping[str, torch.Tensor]) -> BatchLoss:
-        """Return the batch's cross-entropy and right answers, both summed."""
+    def weights(self, rows: Rows, label_names: Sequence[str]) -> tuple[float, ...] | None:
+        """Return how much a text of each label counts in the training loss, or None where all count one.
+
+        'balanced' is rows / (labels * rows of the label), with which the mean over the rows is one. Raises UserError
+        for a label that there isn't.
+        """
+        if self.class_weights is None:
+            return None
+        if self.class_weights == "balanced":
+            counts = np.bincount(rows.labels, minlength=len(label_names))
+            return tuple(float(weight) for weight in len(rows) / (len(label_names) * np.maximum(counts, 1)))
+        for name in self.class_weights:
+            if name not in label_names:
+                raise UserError(f"task.class_weights: {unknown_name('label', name, label_names)}")
+        return tuple(self.class_weights.get(name, 1.0) for name in label_names)
+
+    def loss(
+        self, network: Any, batch: Mapping[str, torch.Tensor], weights: tuple[float, ...] | None = None
+    ) -> BatchLoss:
+        """Return the batch's training loss and right answers, both summed; `weights` are those of the labels."""
+        import torch
         from torch.nn.functional import cross_entropy
 
         logits = self.logits(network, batch)
+        weighted = None if weights is None else torch.tensor(weights, device=logits.device)
         return BatchLoss(
-            loss=cross_entropy(logits, batch["labels"], reduction="sum"),
+            loss=cross_entropy(
+                logits, batch["labels"], weight=weighted, label_smoothing=self.label_smoothing, reduction="sum"
+            ),
             correct=(logits.argmax(dim=-1) == batch["labels"]).sum().detach(),
         )
 
@@ -194,3 +226,20 @@ class Classification(Settings):
             f"from peft import {PEFT_AUTO_CLASS}\n"
             f'model = {PEFT_AUTO_CLASS}.from_pretrained(\n    "{folder}"{listed},\n)'
         )
+
+
+def _encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Mapping[str, Any]:
+    """Tokenise texts or pairs; a tokenizer that has no sign between two texts gets a line break between them."""
+    pairs = [text for text in texts if isinstance(text, tuple)]
+    columns: Sequence[list[Any]] = [list(texts)]
+    if pairs and tokenizer.sep_token is None:
+        columns = [["\n".join(pair) for pair in pairs]]
+    elif pairs:
+        columns = [[first for first, _ in pairs], [second for _, second in pairs]]
+    encoded: Mapping[str, Any] = tokenizer(*columns, **settings)
+    return encoded
+
+
+def _stand_in(tokenizer: PreTrainedTokenizerBase) -> int:
+    known: tuple[int | None, ...] = (tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return next(token for token in known if token is not None)

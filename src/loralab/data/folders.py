@@ -1,0 +1,165 @@
+"""A folder -> its splits: files or folders named after splits, one file a class, or a folder of text files a class."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from loralab.data.formats import ENDINGS_READ, READERS, read_file, read_text
+from loralab.data.records import Columns, Reader, Records, Row, Table, gather, joined, numbered, shortened
+from loralab.errors import UserError
+
+WHOLE = "train"  # what the rows of a source without splits are called
+
+_SHARD = re.compile(r"-\d+-of-(?P<count>\d+)(-[0-9a-f]+)?$")  # as in 'train-00000-of-00002'
+_SPLIT_WORD = re.compile(r"(^|[^a-z])(train|training|test|testing|valid|validation|val|dev)([^a-z]|$)")
+# What `datasets` writes beside the rows.
+_DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+_UNLABELLED = "unsup"  # aclImdb's reviews without a label lie between its two classes
+
+
+def find_in_folder(folder: Path, names: Collection[str], columns: Columns) -> Mapping[str, Reader]:
+    """Return how to read each split that lies in `folder`, or all of it as one split, `WHOLE`, where there are none.
+
+    `names` are what splits may be called. Raises UserError where nothing there can be read.
+    """
+    files, folders = _data_files(folder), _folders(folder)
+    groups = _groups(files, names)
+    if not groups.keys().isdisjoint(names):
+        return {name: partial(_read_group, name, group, columns) for name, group in groups.items()}
+    if not folders.keys().isdisjoint(names):
+        return {name: partial(_read_split_folder, inner, columns) for name, inner in folders.items()}
+    if groups:
+        _refuse_misnamed_splits(folder, groups)
+        return {WHOLE: partial(_read_class_files, folder, groups, columns)}
+    if "data" in folders:  # where a repository on the hub keeps its files
+        return find_in_folder(folders["data"], names, columns)
+    if any(_text_files(inner) for inner in folders.values()):
+        return {WHOLE: partial(_read_class_folders, folder, columns)}
+    raise _nothing_readable(folder)
+
+
+def find_in_file(file: Path, columns: Columns) -> Mapping[str, Reader]:
+    """Return how to read a single file as one split, `WHOLE`."""
+    return {WHOLE: lambda: numbered(file.stem, read_file(file, columns))}
+
+
+def inner_folder(folder: Path, configuration: str) -> Path:
+    """Return the folder called `configuration` inside `folder`. Raises UserError, which lists those there."""
+    folders = _folders(folder)
+    if configuration not in folders:
+        there = ", ".join(folders) or "none"
+        raise UserError(f"data.configuration: {folder} has no folder {configuration!r}; its folders are: {there}")
+    return folders[configuration]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder} can't be read: {error.strerror}") from None
+
+
+def _data_files(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in _listed(folder)
+        if path.suffix.lower() in READERS
+        and path.is_file()
+        and path.name not in _DESCRIPTIONS
+        and not (path.suffix == ".arrow" and path.name.startswith("cache-"))  # what `datasets` computed from the rows
+    ]
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in _listed(folder) if path.is_dir()}
+
+
+def _text_files(folder: Path) -> list[Path]:
+    return [path for path in _listed(folder) if path.suffix.lower() == ".txt" and path.is_file()]
+
+
+def _groups(files: Sequence[Path], names: Collection[str]) -> dict[str, list[Path]]:
+    """Return the files by name, the numbered parts of one table together."""
+    groups = defaultdict(list)
+    for file in files:
+        groups[file.stem if file.stem in names else _SHARD.sub("", file.stem)].append(file)
+    return dict(groups)
+
+
+def _read_group(name: str, files: Sequence[Path], columns: Columns) -> Records:
+    """Read one file, or all numbered parts of one table."""
+    first = files[0]
+    shard = _SHARD.search(first.stem)
+    expected = int(shard["count"]) if shard else 1
+    if len({(file.suffix, _SHARD.search(file.stem) is None) for file in files}) > 1 or len(files) > expected:
+        raise UserError(f"{first.parent}: {name!r} has several files, {_names(files)}; keep the one that is meant")
+    if len(files) < expected:
+        raise UserError(f"{first.parent}: {name!r} has {len(files)} of its {expected} parts: {_names(files)}")
+    tables = gather(str(first.parent), [partial(read_file, file, columns) for file in files])
+    return numbered(name, Table([row for table in tables for row in table.rows], tables[0].class_names))
+
+
+def _read_split_folder(folder: Path, columns: Columns) -> Records:
+    groups = _groups(_data_files(folder), names=())
+    if not groups:
+        return _read_class_folders(folder, columns, f"{folder.name}/")
+    whole = joined(_read_groups(folder, groups, columns))
+    return numbered(folder.name, Table(whole.rows, whole.class_names))
+
+
+def _read_groups(folder: Path, groups: Mapping[str, Sequence[Path]], columns: Columns) -> list[Records]:
+    return gather(str(folder), [partial(_read_group, name, files, columns) for name, files in groups.items()])
+
+
+def _read_class_files(folder: Path, groups: Mapping[str, Sequence[Path]], columns: Columns) -> Records:
+    """Read all files; where there are several, rows of a file without labels are labelled with the file's name."""
+    parts = _read_groups(folder, groups, columns)
+    if len(parts) == 1:
+        return parts[0]
+    return joined([_labelled(part, columns.label, name) for name, part in zip(groups, parts, strict=True)])
+
+
+def _labelled(part: Records, column: str, name: str) -> Records:
+    if any(row.get(column) is not None for row in part.rows):
+        return part
+    return Records(part.ids, [{**row, column: name} for row in part.rows], part.class_names)
+
+
+def _read_class_folders(folder: Path, columns: Columns, prefix: str = "") -> Records:
+    """Read the text files in the folders inside `folder`; a text's label is its folder's name, its id its path."""
+    files = [
+        (name, file) for name, inner in _folders(folder).items() if name != _UNLABELLED for file in _text_files(inner)
+    ]
+    if not files:
+        raise _nothing_readable(folder)
+    texts = gather(str(folder), [partial(read_text, file) for _, file in files])
+    rows: list[Row] = [
+        {columns.texts[0]: text, columns.label: name} for (name, _), text in zip(files, texts, strict=True)
+    ]
+    return Records([f"{prefix}{name}/{file.name}" for name, file in files], rows)
+
+
+def _refuse_misnamed_splits(folder: Path, groups: Collection[str]) -> None:
+    """Rows to train on and rows to test on must not be mixed because their files have names of their own."""
+    split = next((name for name in groups if _SPLIT_WORD.search(name.lower())), None)
+    if split is not None:
+        raise UserError(
+            f"{folder}: {split!r} is the name of a split, but not one that is looked for; "
+            f"name it, for example with data.splits.train (there are {', '.join(groups)})"
+        )
+
+
+def _nothing_readable(folder: Path) -> UserError:
+    there = ", ".join(shortened([path.name for path in _listed(folder)], "entries")) or "nothing"
+    return UserError(
+        f"{folder}: holds nothing that can be read (it holds {there}); {ENDINGS_READ}, "
+        "and folders of .txt files, one folder a class; a folder inside is named with data.configuration"
+    )
+
+
+def _names(files: Sequence[Path]) -> str:
+    return ", ".join(file.name for file in files)

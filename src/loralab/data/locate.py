@@ -1,0 +1,49 @@
+"""From what `data.source` says to how each split that lies there is read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import Path
+
+from loralab.data import docstrings
+from loralab.data.folders import find_in_file, find_in_folder, inner_folder
+from loralab.data.formats import READERS
+from loralab.data.hub import find_on_hub
+from loralab.data.records import Columns, Reader, Table, numbered
+from loralab.errors import UserError
+from loralab.hub import is_hub_id
+
+
+def is_on_hub(source: str) -> bool:
+    """Tell whether the hub alone can have `source`."""
+    path = _path(source)
+    return is_hub_id(source) and not path.exists() and path.suffix.lower() not in READERS
+
+
+def find_splits(
+    source: str, configuration: str | None, names: Collection[str], columns: Columns
+) -> Mapping[str, Reader]:
+    """Return how to read each split of `source`, by the name that it has there; `names` are what splits may be called.
+
+    Raises UserError where there is no such source, or nothing in it that can be read.
+    """
+    if source == docstrings.SOURCE:
+        classes = {"label": tuple(docstrings.LIBRARIES)}
+        return {split: partial(numbered, split, Table(rows, classes)) for split, rows in docstrings.read().items()}
+    path = _path(source)
+    if path.is_dir():
+        inside = path if configuration is None else inner_folder(path, configuration)
+        return find_in_folder(inside, names, columns)
+    if path.is_file():
+        return find_in_file(path, columns)
+    if not is_on_hub(source):
+        raise UserError(f"data.source: there is no file or folder {source!r}, and a hub id looks like 'owner/name'")
+    return find_on_hub(source, configuration, columns)
+
+
+def _path(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # '~somebody' where nobody of that name has a home
+        return Path(source)

@@ -1,0 +1,56 @@
+"""Which of a source's splits serves for what, and what is held out where one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from loralab.errors import MistakesError
+from loralab.settings import Settings
+
+SPLITS = ("train", "validation", "test")
+_VALIDATION = ("validation", "valid", "val", "dev")  # the names by which people know one and the same split
+
+
+class SplitNames(Settings):
+    """What the splits are called in the source. `validation` also stands for valid, val and dev."""
+
+    train: str = "train"
+    validation: str = "validation"
+    test: str = "test"
+
+    @model_validator(mode="after")
+    def _keep_training_apart(self) -> SplitNames:
+        if self.train in (self.validation, self.test):
+            raise PydanticCustomError("splits", "train is {name}, which is scored as well", {"name": repr(self.train)})
+        return self
+
+    def spellings(self) -> frozenset[str]:
+        """Return every name by which one of the splits may go."""
+        return frozenset(name for split in SPLITS for name in _spellings(getattr(self, split)))
+
+    def choose(self, there: Collection[str], source: str) -> dict[str, str]:
+        """Return which of the names `there` serves as train, test and validation.
+
+        What serves as test is never validation too. A split under its usual name may be missing: then it is held out of
+        train. Raises MistakesError, which lists the names there, where train or a split named on purpose is missing.
+        """
+        chosen: dict[str, str] = {}
+        mistakes = []
+        for split in ("train", "test", "validation"):
+            name = getattr(self, split)
+            found = [spelling for spelling in _spellings(name) if spelling in there]
+            free = [spelling for spelling in found if spelling not in chosen.values()]
+            if free:
+                chosen[split] = free[0]
+            elif not found and (split == "train" or name != split):
+                mistakes.append(f"data.splits.{split}: there is no split {name!r}; there are {', '.join(there)}")
+        if mistakes:
+            raise MistakesError(source, mistakes)
+        return chosen
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    return _VALIDATION if name == "validation" else (name,)
