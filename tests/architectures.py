@@ -96,6 +96,16 @@ def logits(network: Any, texts: dict[str, torch.Tensor]) -> torch.Tensor:
         return TASK.logits(network, texts)
 
 
+def alone(network: Any, texts: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The logits of each text without the others and without padding."""
+    lengths = [int(mask.sum()) for mask in texts["attention_mask"]]
+    rows = [
+        {name: texts[name][row : row + 1, :length] for name in ("input_ids", "attention_mask")}
+        for row, length in enumerate(lengths)
+    ]
+    return torch.cat([logits(network, row) for row in rows])
+
+
 @dataclass(frozen=True)
 class RoundTrip:
     """What became of a model that was adapted, trained for a few steps, saved, and loaded by the printed lines."""

@@ -9,9 +9,12 @@ import torch
 from pydantic import ValidationError
 
 from architectures import load, logits, round_trip, save_base
+from conftest import MakeExperiment
 from loralab.errors import UserError
 from loralab.methods import Full, Lora, Peft, rate_factor
 from loralab.methods.targets import target_modules
+from loralab.plan import tuning_trials
+from loralab.train import carry_out
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +134,19 @@ def test_lora_plus_raises_the_rate_of_b_alone(bert: Path) -> None:
     raised = {names[id(found)] for group in groups if group["lr"] == 16e-3 for found in group["params"]}
     assert raised == {name for name in trained if ".lora_B." in name}
     assert sum(len(group["params"]) for group in groups) == len(trained)
+
+
+def test_lora_plus_reaches_the_training_loop(make_experiment: MakeExperiment, tmp_path: Path) -> None:
+    def losses(lora_plus: float | None) -> list[float]:
+        arm = {
+            "method": {"kind": "lora", "rank": 4, "alpha": 8, "lora_plus": lora_plus},
+            "learning_rates": [1e-3, 1e-2],
+        }
+        trial = tuning_trials(make_experiment(arms={"full": arm}))[0]
+        return [point.training_loss for point in carry_out(trial, tmp_path, lambda _: None).curve]
+
+    assert losses(1) == losses(None)
+    assert losses(16) != losses(None)
 
 
 def test_without_lora_plus_every_parameter_has_the_arms_rate() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from architectures import load, round_trip, save_base
+from architectures import alone, load, round_trip, save_base
 from conftest import toy_file
 from loralab.errors import MistakesError, UserError
 from loralab.files import parse_experiment
@@ -22,7 +22,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 METHODS: dict[str, dict[str, Any]] = {
-    "IA3": {},
+    "IA3": {"targets": ["key", "value", "feed-forward"]},
     "VERA": {"r": 4, "targets": ["attention"]},
     "OFT": {"oft_block_size": 4, "targets": ["attention"]},
     "LOHA": {"r": 2, "alpha": 4, "target_modules": ["query", "value"]},
@@ -55,13 +55,28 @@ def test_a_decoder_takes_a_prefix(architecture: str, tmp_path: Path) -> None:
     method = Peft.model_validate({"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 3})
     found = round_trip(method, base, tmp_path / "saved")
     assert torch.allclose(found.reloaded, found.trained, atol=1e-5)
+    assert torch.allclose(alone(found.loaded, found.texts), found.trained, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["distilbert", "albert", "electra", "modernbert"])
+def test_a_prompt_is_as_wide_as_the_embeddings(architecture: str, tmp_path: Path) -> None:
+    base = save_base(tmp_path / "base", architecture)
+    method = Peft.model_validate({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3})
+    found = round_trip(method, base, tmp_path / "saved")
+    assert torch.allclose(found.reloaded, found.trained, atol=1e-5)
+    assert torch.allclose(alone(found.loaded, found.texts), found.trained, atol=1e-5)
+
+
+def test_ia3_by_pefts_own_choice_of_layers_is_loaded_as_it_was_saved(bert: Path, tmp_path: Path) -> None:
+    found = round_trip(Peft(peft_type="IA3"), bert, tmp_path)
+    assert torch.allclose(found.reloaded, found.trained, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("architecture", "peft_type", "expected"),
     [
-        ("bert", "PREFIX_TUNING", "a bert classifier takes no prefix; take peft_type PROMPT_TUNING"),
-        ("gpt2", "PROMPT_TUNING", "a gpt2 classifier can't tell padding behind a prompt"),
+        ("bert", "PREFIX_TUNING", "classifiers of type bert take no prefix; take peft_type PROMPT_TUNING"),
+        ("gpt2", "PROMPT_TUNING", "classifiers of type gpt2 mistake padding behind a prompt"),
     ],
 )
 def test_a_prompt_that_a_classifier_cant_take_is_refused(
@@ -101,10 +116,11 @@ def mistakes_of(**method: Any) -> tuple[str, ...]:
         ({}, ".peft_type: is missing"),
         ({"peft_type": "VERA", "vera_droput": 0.1}, "no setting is called 'vera_droput'; did you mean 'vera_dropout'?"),
         ({"peft_type": "VERA", "r": "many"}, "r can't be 'many': Input should be a valid integer"),
+        ({"peft_type": "VERA", "r": "4"}, "r can't be '4': Input should be a valid integer"),
         ({"peft_type": "IA3", "task_type": "SEQ_CLS"}, "task_type is set by loralab; leave it out"),
         ({"peft_type": "IA3", "modules_to_save": ["x"]}, "modules_to_save is set by loralab; leave it out"),
         (
-            {"peft_type": "IA3", "targets": ["query"], "target_modules": ["query"]},
+            {"peft_type": "VERA", "targets": ["query"], "target_modules": ["query"]},
             "give either targets or target_modules",
         ),
         ({"peft_type": "PROMPT_TUNING"}, "num_virtual_tokens is missing"),
@@ -113,6 +129,8 @@ def mistakes_of(**method: Any) -> tuple[str, ...]:
             "PROMPT_TUNING has no targets; leave them out",
         ),
         ({"peft_type": "OFT", "r": 8, "oft_block_size": 8}, "arms.other.method: "),
+        ({"peft_type": "IA3", "target_modules": ["query"]}, "feedforward_modules is missing"),
+        ({"peft_type": "TRAINABLE_TOKENS", "token_indices": [1]}, "has no place for the new head"),
         ({"peft_type": "LORA", "r": 8}, "peft_type LORA can't be compared here: take kind lora"),
         ({"peft_type": "ADALORA", "total_step": 9}, "which the training loop doesn't make"),
         ({"peft_type": "IA3", "targets": []}, ".targets: is empty"),

@@ -16,6 +16,7 @@ from architectures import (
     ARCHITECTURES,
     TASK,
     WITHOUT_BIASES,
+    alone,
     batch,
     load,
     logits,
@@ -67,9 +68,7 @@ def test_a_text_has_the_same_logits_alone_and_in_a_padded_batch(bases: dict[str,
     network, texts = load(bases[architecture]).network, batch(bases[architecture])
     together = logits(network, texts)
     assert together.std(dim=0).min() > 1e-3  # they depend on the text
-    for row, mask in enumerate(texts["attention_mask"]):
-        alone = {name: texts[name][row : row + 1, : int(mask.sum())] for name in ("input_ids", "attention_mask")}
-        assert torch.allclose(logits(network, alone)[0], together[row], atol=1e-5)
+    assert torch.allclose(alone(network, texts), together, atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -133,9 +132,8 @@ def test_a_decoder_finds_its_last_token_whatever_padding_the_checkpoint_names(tm
 def test_a_text_that_holds_the_padding_token_is_read_the_same_alone_and_in_a_batch(bases: dict[str, Path]) -> None:
     network = load(bases["gpt2"]).network
     text = [10, 11, 3, 12, 3]  # with an end-of-text token inside and one at its end
-    alone = {"input_ids": torch.tensor([text]), "attention_mask": torch.ones(1, 5)}
     padded = {"input_ids": torch.tensor([[*text, 3, 3]]), "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 0, 0]])}
-    assert torch.allclose(logits(network, alone), logits(network, padded), atol=1e-5)
+    assert torch.allclose(alone(network, padded), logits(network, padded), atol=1e-5)
 
 
 def test_a_tokenizer_with_nothing_to_pad_with_says_how_to_name_it(tmp_path: Path) -> None:

@@ -160,6 +160,8 @@ def test_a_configuration_that_isnt_text_is_refused(broken: Path) -> None:
         ({"model_type": "clip"}, "has no AutoModelForSequenceClassification in transformers"),
         ({"dim": "wide"}, "can't be loaded"),
         ({"dim": 33}, "can't be loaded"),
+        ({"dim": -32}, "can't be loaded"),
+        ({"n_heads": None, "n_layers": "two"}, "can't be loaded"),
         ({"vocab_size": 7}, "in other shapes than its config.json says, distilbert.embeddings.word_embeddings.weight"),
         (
             {"n_layers": 3},
@@ -208,3 +210,12 @@ def test_a_folder_without_a_tokenizer_that_can_be_read_is_refused(broken: Path, 
         file.write_text(content)
     with pytest.raises(UserError, match=r"has no tokenizer files|can't be loaded by AutoTokenizer"):
         pretrained.load_tokenizer(str(broken))
+
+
+def test_a_hub_model_with_pickled_weights_alone_says_how_to_convert_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("a/b does not appear to have a file named x and thus cannot be loaded with `safetensors`.")
+
+    monkeypatch.setattr(AutoModelForSequenceClassification, "from_pretrained", refuse)
+    with pytest.raises(UserError, match="use_safetensors=False"):
+        pretrained.load_model(AutoModelForSequenceClassification, "a/b", "SEQ_CLS", num_labels=3)

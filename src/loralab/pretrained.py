@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGE_SCHEME = "package:"
+_WHAT_TO_GIVE = "give a folder with a saved model (--model DIR), or a hub id while the hub can be reached"
 _HOW_TO_CONVERT = (
     "if you trust its source, convert it: "
     "AutoModel.from_pretrained(DIR, use_safetensors=False).save_pretrained(NEW), and the tokenizer too"
@@ -100,12 +101,10 @@ def _check_weights(folder: Path) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise UserError(f"model: {file} is damaged or cut short: {error}; fetch or save it again") from error
+    if not files and any(folder.glob("pytorch_model*.bin")):
+        raise UserError(f"model: {folder} has only pickled weights (.bin), which can run any code\n  {_HOW_TO_CONVERT}")
     if not files:
-        pickled = any(folder.glob("pytorch_model*.bin"))
-        raise UserError(
-            f"model: {folder} {'has only pickled weights (.bin)' if pickled else 'has no weights'}; loralab reads "
-            f"model.safetensors alone, since a pickle can run any code\n  {_HOW_TO_CONVERT}"
-        )
+        raise UserError(f"model: {folder} has no weights (model.safetensors); name a saved transformers model")
 
 
 def _packaged_folder(name: str) -> Path:
@@ -190,7 +189,7 @@ def _check_base(model: str, model_type: str, base: set[str], missing: set[str], 
 
     A pooler alone may be missing: it is trained with the head, and checkpoints of language models have none.
     """
-    if base <= missing:
+    if base and base <= missing:
         raise UserError(f"model: the checkpoint of {model!r} holds no weights for its architecture, {model_type}")
     lacking = sorted(name for name in base & missing if "pooler" not in name)
     for names, problem in ((base & mismatched, "holds in other shapes than"), (lacking, "lacks, though")):
@@ -213,13 +212,12 @@ def _from_pretrained(auto_class: Any, model: str, **settings: Any) -> Any:
         # Without a word on remote code, transformers would ask on standard input.
         return auto_class.from_pretrained(source, trust_remote_code=False, **settings)
     except OSError as error:
-        raise UserError(
-            f"model: {model!r} can't be loaded: {error}\n"
-            "  give a folder with a saved model (--model DIR), or a hub id while the hub can be reached"
-        ) from error
-    except (MemoryError, RuntimeError):
-        raise  # running out of memory is an answer
+        only_pickled = "thus cannot be loaded with `safetensors`" in str(error)
+        way_out = _HOW_TO_CONVERT if only_pickled else _WHAT_TO_GIVE
+        raise UserError(f"model: {model!r} can't be loaded: {error}\n  {way_out}") from error
     except Exception as error:  # whatever the reader of a damaged file stumbles over: no list of types is complete
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise  # an answer about the model, which is no mistake
         raise UserError(_refusal(model, auto_class.__name__, error)) from error
     finally:
         logging.set_verbosity(verbosity)
@@ -237,11 +235,11 @@ _REFUSALS = {
 
 
 def _refusal(model: str, auto_class: str, error: Exception) -> str:
-    told = next((told for words, told in _REFUSALS.items() if words in str(error)), None)
-    return f"model: {model!r} " + (
-        told.format(auto_class=auto_class)
-        if told is not None
-        else f"can't be loaded by {auto_class}: {error!r}\n"
+    for words, told in _REFUSALS.items():
+        if words in str(error):
+            return f"model: {model!r} {told.format(auto_class=auto_class)}"
+    return (
+        f"model: {model!r} can't be loaded by {auto_class}: {type(error).__name__}: {error}\n"
         "  one of its files is damaged or missing; fetch or save it again"
     )
 
@@ -254,7 +252,7 @@ def _some(names: Sequence[str], shown: int = 3) -> str:
 def reads_last_token(network: Any) -> bool:
     """Tell whether a classifier reads its answer at the last token that isn't padding, as decoders do.
 
-    transformers 5 calls such a head `score`, and no other.
+    transformers 5 calls the head of such a classifier `score` (CTRL apart).
     """
     return hasattr(network, "score")
 

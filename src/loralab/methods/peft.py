@@ -24,11 +24,13 @@ _REFUSED = {
     "ADALORA": "it moves rank between layers by a call after every step, which the training loop doesn't make",
     "ADAPTION_PROMPT": "it is made for language models",
     "CPT": "it is made for language models",
+    "SHADOW": "it is made for language models",
     "MULTITASK_PROMPT_TUNING": "it needs to be told which task every text belongs to",
     "POLY": "it needs to be told which task every text belongs to",
     "XLORA": "it mixes adapters that were trained before",
     "CARTRIDGE": "it begins from the model's reading of a corpus",
 }
+_PROMPTS = ("PROMPT_TUNING", "P_TUNING")  # vectors in front of the text's embeddings
 # Told by loralab itself, from the task and the model.
 _GIVEN = {
     *("peft_type", "task_type", "modules_to_save", "inference_mode"),
@@ -61,15 +63,12 @@ class Peft(Settings):
 
     def adapt(self, loaded: Loaded) -> PeftModel:
         """Wrap the network. Raises UserError where PEFT can't, or can't keep the answers right for padded batches."""
-        config_class = _config_classes()[self.peft_type]
-        fields = dict(self._fields)
-        if self.targets is not None:
-            fields["target_modules"] = target_modules(loaded, self.targets)
+        fields = {**self._found(loaded), **self._fields}
         try:
-            config = config_class(task_type=loaded.peft_task, modules_to_save=head_modules(loaded), **fields)
+            config = _config_classes()[self.peft_type](**fields)
             _check_prompt(config, loaded)
             return wrap(loaded, config)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OSError, ImportError) as error:
             raise UserError(f"method: PEFT can't make {self.peft_type} of these settings: {error}") from error
 
     def save(self, network: PeftModel, folder: Path) -> None:
@@ -80,6 +79,22 @@ class Peft(Settings):
     def _fields(self) -> Mapping[str, Any]:
         """What is passed on to PEFT as it stands."""
         return self.model_extra or {}
+
+    def _found(self, loaded: Loaded) -> dict[str, Any]:
+        """What task and model tell; a field of the user's goes before."""
+        found: dict[str, Any] = {"task_type": loaded.peft_task, "modules_to_save": head_modules(loaded)}
+        if self.targets is not None:
+            found["target_modules"] = target_modules(loaded, self.targets)
+        if self.targets is not None and self.peft_type == "IA3":
+            # By default PEFT (0.21) takes feed-forward layers that may be no targets, and can't read its own file then.
+            inner = target_modules(loaded, ("feed-forward",))
+            found["feedforward_modules"] = [name for name in found["target_modules"] if name in inner]
+        if self.peft_type in _PROMPTS:
+            # PEFT (0.21) takes the width of the layers, which in ALBERT and ELECTRA is not that of the embeddings, and
+            # doesn't know DistilBERT's names for both.
+            found["token_dim"] = loaded.network.get_input_embeddings().embedding_dim
+            found["num_attention_heads"] = loaded.network.config.num_attention_heads
+        return found
 
     def _wrong_names(self, config_class: type[PeftConfig]) -> list[str]:
         names = {field.name for field in dataclasses.fields(config_class) if field.init}
@@ -92,6 +107,10 @@ class Peft(Settings):
             wrong.append("give either targets or target_modules")
         if "num_virtual_tokens" in names and "num_virtual_tokens" not in self._fields:
             wrong.append("num_virtual_tokens is missing")  # PEFT has None for a default and fails on it
+        if self.peft_type == "IA3" and "target_modules" in self._fields and "feedforward_modules" not in self._fields:
+            wrong.append("feedforward_modules is missing; it says which of target_modules are feed-forward layers")
+        if "modules_to_save" not in names:
+            wrong.append(f"{self.peft_type} has no place for the new head")
         return wrong
 
 
@@ -108,7 +127,7 @@ def _wrong_values(config_class: type[PeftConfig], fields: Mapping[str, Any]) -> 
     wrong = []
     for name, value in fields.items():
         try:
-            TypeAdapter(hints.get(name, Any)).validate_python(value)
+            TypeAdapter(hints.get(name, Any)).validate_python(value, strict=True)
         except ValidationError as error:
             wrong.append(f"{name} can't be {value!r}: {error.errors()[0]['msg']}")
         except PydanticSchemaGenerationError:
@@ -116,7 +135,7 @@ def _wrong_values(config_class: type[PeftConfig], fields: Mapping[str, Any]) -> 
     if not wrong and fields.keys() <= hints.keys() - _GIVEN:
         try:
             config_class(**fields)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ImportError) as error:
             wrong.append(str(error))
     return wrong
 
@@ -132,7 +151,7 @@ def _check_prompt(config: PeftConfig, loaded: Loaded) -> None:
     model_type = loaded.network.config.model_type
     if config.peft_type == PeftType.PREFIX_TUNING:
         if "past_key_values" not in inspect.signature(loaded.network.forward).parameters:
-            raise UserError(f"method: a {model_type} classifier takes no prefix; take peft_type PROMPT_TUNING")
+            raise UserError(f"method: classifiers of type {model_type} take no prefix; take peft_type PROMPT_TUNING")
     elif reads_last_token(loaded.network):
-        # The prompt is put in front as vectors; then transformers can't tell padding and reads the answer from it.
-        raise UserError(f"method: a {model_type} classifier can't tell padding behind a prompt; take PREFIX_TUNING")
+        # Given vectors instead of tokens, transformers can't tell padding, and would read the answer from it.
+        raise UserError(f"method: classifiers of type {model_type} mistake padding behind a prompt; take PREFIX_TUNING")
