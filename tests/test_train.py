@@ -265,10 +265,10 @@ def test_where_memory_runs_out_smaller_parts_give_the_same_training(
     whole = attempt(trial, tmp_path / "whole", silent)
     loss = Classification.loss
 
-    def short_of_memory(self: Classification, network: Any, batch: Any) -> Any:
+    def short_of_memory(self: Classification, network: Any, batch: Any, weights: Any) -> Any:
         if len(batch["labels"]) > 3:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return loss(self, network, batch)
+        return loss(self, network, batch, weights)
 
     monkeypatch.setattr(Classification, "loss", short_of_memory)
     parts = attempt(trial, tmp_path / "parts", silent)
