@@ -3,7 +3,7 @@
     python benchmarks/kills.py --kills 200
 
 A small experiment (a toy DistilBERT, two arms, checkpoints twice a second) is carried out once undisturbed, then
-again and again, each start ended by SIGKILL after a random time, its whole process group at once or the
+again and again, each start ended by SIGKILL after a random part of that time, its whole process group at once or the
 leading process alone, until one start comes to its end; its results must equal the undisturbed ones in every number but
 time and memory. A finished experiment is followed by a new one until there were so many kills. Prints a line for each
 experiment and the outcome; the exit status is 1 where anything differs.
@@ -28,8 +28,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from conftest import WORDS, save_model, toy_file, write_data  # the toy model and data of the tests
 from loralab import api
 
-LONGEST = 14.0  # seconds: a start is killed after a random time up to this, about as long as it takes undisturbed
-
 
 def main() -> None:
     """Kill and compare."""
@@ -43,13 +41,14 @@ def main() -> None:
         file = make_experiment(Path(scratch))
         begun = time.monotonic()
         start(file, Path(scratch) / "undisturbed").wait()
-        print(f"undisturbed: {time.monotonic() - begun:.0f} s", flush=True)
+        longest = time.monotonic() - begun
+        print(f"undisturbed: {longest:.0f} s", flush=True)
         expected = numbers(Path(scratch) / "undisturbed")
         kills, experiments, different, resumed = 0, 0, 0, 0
         while kills < given.kills:
             out = Path(scratch) / f"out-{experiments}"
             own = 0
-            while not ended(file, out, source):
+            while not ended(file, out, source.uniform(0, longest), whole_group=source.random() < 0.5):
                 own += 1
             kills, experiments = kills + own, experiments + 1
             found = numbers(out)
@@ -81,13 +80,13 @@ def start(file: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
-def ended(file: Path, out: Path, source: random.Random) -> bool:
-    """Start once and kill after a random time; tell whether it came to its end before."""
+def ended(file: Path, out: Path, seconds: float, *, whole_group: bool) -> bool:
+    """Start once and kill after so many `seconds`; tell whether it came to its end before."""
     process = start(file, out)
     try:
-        process.wait(timeout=source.uniform(0, LONGEST))
+        process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
-        if source.random() < 0.5:
+        if whole_group:
             os.killpg(process.pid, signal.SIGKILL)
         else:
             os.kill(process.pid, signal.SIGKILL)

@@ -148,6 +148,13 @@ def test_changes_reach_into_the_file() -> None:
     assert list(read.arms) == ["full", "lora-r8"]
 
 
+def test_arms_can_be_chosen_where_the_file_names_none(tmp_path: Path) -> None:
+    file = tmp_path / "short.yaml"
+    file.write_text("conditions:\n  model: m\n  task: {kind: classification, data: d}\n", encoding="utf-8")
+    assert list(read_experiment(file).arms) == ["full", "lora-r8", "head-only"]
+    assert list(read_experiment(file, arms=["full", "lora-r8"]).arms) == ["full", "lora-r8"]
+
+
 def test_an_unknown_arm_is_told() -> None:
     with pytest.raises(UserError, match="no arm is called lora-r9; the arms are full, lora-r8, head-only"):
         read_experiment("imdb-distilbert", arms=["full", "lora-r9"])

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from loralab import recipes
 from loralab.errors import MistakesError, UserError, unknown_name
-from loralab.experiment import Experiment
+from loralab.experiment import USUAL_ARMS, Experiment
 from loralab.methods import Peft
 
 Changes = Mapping[str, Any]  # dotted place -> new value, such as {"conditions.model": "bert-base-uncased"}
@@ -51,6 +51,7 @@ def read_experiment(source: str | Path, changes: Changes | None = None, arms: Se
     if not isinstance(raw, dict):
         raise UserError(f"{name} holds no experiment: it should have baseline, seeds, conditions and arms")
     if arms:
+        raw.setdefault("arms", USUAL_ARMS)
         _keep_arms(raw, arms, name)
     for place, value in (changes or {}).items():
         _set(raw, place, value, name)
