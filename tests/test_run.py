@@ -123,19 +123,24 @@ def test_a_model_loaded_from_disk_in_a_fresh_process_gives_the_stored_scores(
     assert np.array_equal(np.argmax(logits, axis=1)[whole], np.array(found.items.predictions)[whole])
 
 
-def test_killed_in_the_middle_of_a_trial_and_started_again_it_gives_the_same_numbers(
-    finished: Path, toy_model: Path, toy_data: Path, tmp_path: Path
+def test_killed_in_the_middle_of_trials_and_started_again_it_gives_the_same_numbers(
+    finished: Path, toy_model: Path, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With checkpoints many times a second. `benchmarks/kills.py` is the long form, with 200 kills at random instants."""
+    monkeypatch.setenv("LORALAB_CHECKPOINT_SECONDS", "0")
     file, out = tmp_path / "toy.yaml", tmp_path / "out"
     file.write_text(yaml.safe_dump(toy_file(toy_model, toy_data), sort_keys=False), encoding="utf-8")
     command = [sys.executable, "-m", "loralab", "run", str(file), "--out", str(out)]
-    # A second trial's log shows that it is under way while the first one's result is kept.
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    wait_until(lambda: len(list(out.glob("trials/*.log"))) >= 8)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    before = {path.name for path in out.glob("trials/*.json")}
-    assert 0 < len(before) < 16
+    before: set[str] = set()
+    for begun in (3, 9):  # the next trial's log shows that it is under way while the results before it are kept
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        wait_until(lambda begun=begun: len(list(out.glob("trials/*.log"))) >= begun)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        earlier, before = before, {path.name for path in out.glob("trials/*.json")}
+        assert len(earlier) < len(before) < 16
     subprocess.run(command, check=True, capture_output=True)
     written = {path.name for path in out.glob("trials/*.json")}
     assert before < written
