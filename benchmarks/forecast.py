@@ -24,8 +24,8 @@ MODEL = "package:all-MiniLM-L6-v2"
 HEADER = """# Forecast and outcome
 
 `python benchmarks/forecast.py --imdb DIR --out DIR` forecasts two experiments as `loralab plan --measure` does and then
-carries them out. Seconds of training and peak memory are those of a final trial, means over seeds; *in all* is the whole
-experiment, start to report. *imdb* is MiniLM on 500 reviews of up to 512 tokens, with 1,000 to test on and 2 seeds.
+carries them out. Seconds of training and peak memory are those of a final trial, means over seeds; *in all* is the
+whole experiment, start to report. *imdb* is MiniLM on 500 reviews of up to 512 tokens, 1,000 to test on, 2 seeds.
 {machine}.
 
 | experiment | what | forecast | outcome | forecast / outcome |

@@ -109,7 +109,7 @@ def toy_file(model: Path, data: Path, **changes: Any) -> dict[str, Any]:
     return {
         "baseline": "full",
         "seeds": [0, 1],
-        "margin": {"accuracy": 0.05},
+        "margin": {"accuracy": 0.2},
         "conditions": {
             "model": str(model),
             "task": {"kind": "classification", "data": str(data), "max_length": 16},

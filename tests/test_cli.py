@@ -77,7 +77,7 @@ def test_plan_measures_if_asked(toy_yaml: Path) -> None:
     ("words", "expected"),
     [
         (["run", "nowhere.yaml"], "no such file, and no recipe of that name"),
-        (["plan", "FILE", "--rows", "train"], "--rows train: write name=value"),
+        (["plan", "FILE", "--rows", "train"], "--rows train: write --rows train=N,test=N"),
         (["plan", "FILE", "--rows", "train=many"], "conditions.task.data.rows.train: 'many' is not a whole number"),
         (["plan", "FILE", "--set", "conditions.epochs=0"], "conditions.epochs: 0 is not a positive number"),
         (["plan", "FILE", "--arms", "lora"], "baseline: no arm is called 'full'"),

@@ -89,6 +89,8 @@ def test_data_may_be_named_by_its_source_alone() -> None:
         ("seeds", [1, 1], "seeds: [1, 1] names a seed twice"),
         ("seeds", [1_000_000], "tuning_seed: 1000000 is also a final seed"),
         ("seeds", [], "seeds: is empty"),
+        ("seeds", [2**32], "seeds.0: 4294967296 is too large"),
+        ("conditions.max_grad_norm", float("inf"), "conditions.max_grad_norm: inf is not a finite number"),
         ("margin", {"acuracy": 0.1}, "margin: no metric is called 'acuracy'"),
         ("arms.untouched", FILE["arms"]["full"], "arms.untouched: the name is kept"),
         (
@@ -153,6 +155,15 @@ def test_arms_can_be_chosen_where_the_file_names_none(tmp_path: Path) -> None:
     file.write_text("conditions:\n  model: m\n  task: {kind: classification, data: d}\n", encoding="utf-8")
     assert list(read_experiment(file).arms) == ["full", "lora-r8", "head-only"]
     assert list(read_experiment(file, arms=["full", "lora-r8"]).arms) == ["full", "lora-r8"]
+
+
+def test_changing_the_usual_arms_changes_them_for_this_experiment_alone(tmp_path: Path) -> None:
+    file = tmp_path / "short.yaml"
+    file.write_text("conditions:\n  model: m\n  task: {kind: classification, data: d}\n", encoding="utf-8")
+    usual = read_experiment(file)
+    changed = read_experiment(file, {"arms.lora-r8.method.rank": 4}, arms=["full", "lora-r8"])
+    assert changed.arms["lora-r8"].method.model_dump()["rank"] == 4
+    assert read_experiment(file) == usual
 
 
 def test_an_unknown_arm_is_told() -> None:

@@ -11,6 +11,8 @@ from loralab.folder import ResultsFolder
 from loralab.plan import tuning_trials
 from loralab.results import Failure
 
+DATA = "hash"
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ResultsFolder:
@@ -54,14 +56,26 @@ def test_another_experiments_folder_is_refused_with_the_differences(
 
 def test_another_experiment_leaves_the_folder_as_it_was(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
     first = make_experiment()
-    folder.keep_experiment(first)
+    folder.keep_experiment(first, DATA)
     arms = dict(first.arms) | {"lora": first.arms["full"]}
     with pytest.raises(UserError, match=r"arms\.lora\.method\.kind \('lora' there, 'full' now\)"):
-        folder.keep_experiment(first.model_copy(update={"arms": arms}))
+        folder.keep_experiment(first.model_copy(update={"arms": arms}), DATA)
     assert folder.experiment() == first
     more = first.model_copy(update={"seeds": (0, 1, 2)})
-    folder.keep_experiment(more)
+    folder.keep_experiment(more, DATA)
     assert folder.experiment() == more
+
+
+def test_an_arm_that_comes_back_must_be_what_it_was(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
+    whole = make_experiment()
+    folder.keep_experiment(whole, DATA)
+    trial = next(trial for trial in tuning_trials(whole) if trial.arm == "lora")
+    folder.keep(Failure(trial=trial, reason="diverged", message=""))
+    without = {name: arm for name, arm in whole.arms.items() if name != "lora"}
+    folder.keep_experiment(whole.model_copy(update={"arms": without}), DATA)
+    with pytest.raises(UserError, match=r"arms\.lora\.method\.kind"):
+        folder.keep_experiment(whole.model_copy(update={"arms": without | {"lora": whole.arms["full"]}}), DATA)
+    folder.keep_experiment(whole, DATA)
 
 
 def test_a_file_of_another_version_is_refused(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:

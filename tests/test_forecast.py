@@ -7,7 +7,7 @@ from conftest import MakeExperiment
 from loralab import api
 from loralab.experiment import Experiment
 from loralab.forecast import ArmForecast, Forecast
-from loralab.plan import count_trials
+from loralab.plan import certain_trials, count_trials
 from loralab.rehearsal import Rehearsal, _extrapolate
 from loralab.report import planned
 from loralab.results import Failure, Parameters
@@ -44,13 +44,14 @@ def test_the_time_of_all_pieces_is_read_off_between_those_that_were_timed(monkey
     def do(position: int) -> None:
         now[0] += float(sizes[position]) ** 2
 
+    assert _extrapolate([5, 5, 5], do) == pytest.approx(sum(float(size) ** 2 for size in sizes[:3]))
     assert _extrapolate(sizes, do) == pytest.approx(sum(size**2 for size in sizes), rel=0.02)
 
 
 def rehearsal(**changes: object) -> Rehearsal:
-    seconds = {"training": 10.0, "validation": 2.0, "tuning": 1.0, "final": 5.0, "setup": 3.0}
+    seconds = {"training": 10.0, "validation": 2.0, "tuning": 1.0, "final": 5.0, "saving": 1.0}
     fields = {f"{name}_seconds": value for name, value in seconds.items()}
-    memory = {"training_memory": 500, "evaluation_memory": 100, "free_memory": 1000, "spent": 0.0}
+    memory = {"training_memory": 500, "evaluation_memory": 100, "free_memory": 1000, "micro_batch": 8, "spent": 0.0}
     return Rehearsal.model_validate({"parameters": Parameters(trainable=1, total=2), **fields, **memory, **changes})
 
 
@@ -59,7 +60,7 @@ def test_the_whole_is_the_sum_of_its_trials(make_experiment: MakeExperiment) -> 
     experiment = make_experiment()
     found = Forecast(experiment, {name: ArmForecast(rehearsal(), overhead=4.0) for name in experiment.arms})
     assert count_trials(experiment) == (13, 16)
-    assert found.seconds() == (6 * 17 + 6 * 21 + 5, 6 * 17 + 6 * 21 + 5 + 3 * 17)
+    assert found.seconds() == (6 * 17 + 6 * 22 + 9, 6 * 17 + 6 * 22 + 9 + 3 * 17)
 
 
 def test_an_arm_that_needs_more_memory_than_is_free_does_not_fit() -> None:
@@ -68,10 +69,9 @@ def test_an_arm_that_needs_more_memory_than_is_free_does_not_fit() -> None:
 
 
 def test_an_arm_that_fails_in_rehearsal_is_a_row(make_experiment: MakeExperiment) -> None:
-    from loralab.forecast import rehearsed_trials
 
     experiment = make_experiment()
-    failed = Failure(trial=rehearsed_trials(experiment)[0], reason="out of memory", message="no")
+    failed = Failure(trial=certain_trials(experiment)[0], reason="out of memory", message="no")
     arms = {"full": ArmForecast(failed, 1.0), "lora": ArmForecast(rehearsal(), 1.0)}
     found = Forecast(make_experiment(arms={name: experiment.arms[name].model_dump() for name in arms}), arms)
     assert planned.forecast(found).rows[0][0] == "full"

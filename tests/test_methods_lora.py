@@ -143,7 +143,7 @@ def test_lora_plus_reaches_the_training_loop(make_experiment: MakeExperiment, tm
             "learning_rates": [1e-3, 1e-2],
         }
         trial = tuning_trials(make_experiment(arms={"full": arm}))[0]
-        return [point.training_loss for point in carry_out(trial, tmp_path, lambda _: None).curve]
+        return [point.training_loss for point in carry_out(trial, tmp_path, lambda _: None, 8).curve]
 
     assert losses(1) == losses(None)
     assert losses(16) != losses(None)

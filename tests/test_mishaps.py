@@ -150,7 +150,7 @@ CASES: list[tuple[str, Spoil, list[str], list[str]]] = [
     # the command
     ("no such file", nothing, ["plan", "nowhere.yaml"], ["no such file, and no recipe of that name"]),
     ("a folder", nothing, ["run", "OUT"], ["is a folder; give an experiment file"]),
-    ("rows without a number", nothing, [*PLAN, "--rows", "train"], ["--rows train: write name=value"]),
+    ("rows without a number", nothing, [*PLAN, "--rows", "train"], ["--rows train: write --rows train=N,test=N"]),
     ("rows in words", nothing, [*PLAN, "--rows", "train=many"], ["'many' is not a whole number"]),
     ("a setting that is no YAML", nothing, [*PLAN, "--set", "seeds=[1,"], ["--set seeds=[1, is not valid YAML"]),
     ("a part of a number", nothing, [*PLAN, "--set", "seeds.x=1"], ["can't set seeds.x"]),
@@ -294,13 +294,32 @@ def test_a_disk_that_fills_up_while_a_model_is_saved_is_told(
     """Libraries have types of their own for it: safetensors and tokenizers raise what is no OSError."""
     from loralab.errors import UserError
     from loralab.files import read_experiment
-    from loralab.forecast import rehearsed_trials
+    from loralab.plan import certain_trials
     from loralab.train import attempt
 
     def fill(*_: object) -> None:
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("loralab.train._save", fill)
-    trial = rehearsed_trials(read_experiment(desk.file))[-1]
+    trial = certain_trials(read_experiment(desk.file))[-1]
     with pytest.raises(UserError, match="the disk is full"):
         attempt(trial, tmp_path, lambda _: None)
+
+
+def test_data_that_have_changed_since_are_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("loralab.data.rows.LabelledData.sha256", lambda _: "of other rows")
+    before = desk.fingerprint()
+    told = fails(monkeypatch, capsys, "run", str(desk.file), "--out", str(desk.out), "--seeds", "3")
+    assert "differs in\n  the data (other rows there than now)" in told
+    assert desk.fingerprint() == before
+
+
+def test_nothing_is_written_for_an_experiment_that_can_not_be_carried_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.change(f"{LORA}.rank", 33)
+    new = desk.out.with_name("new")
+    fails(monkeypatch, capsys, "run", str(desk.file), "--out", str(new))
+    assert not new.exists()

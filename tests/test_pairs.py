@@ -131,7 +131,7 @@ def test_a_trial_learns_from_pairs(pair_model: Path, tmp_path: Path) -> None:
         "source": str(tmp_path / "pairs.jsonl"),
         "text": ["premise", "hypothesis"],
     }
-    found = carry_out(tuning_trials(parse_experiment(file, "pairs.yaml"))[0], tmp_path, lambda _: None)
+    found = carry_out(tuning_trials(parse_experiment(file, "pairs.yaml"))[0], tmp_path, lambda _: None, 8)
     assert found.data.label_names == ("false", "true")
     assert (found.data.shared, found.data.dropped, found.data.without_text) == (0, 0, {})
     assert found.data.rows == {"train": 77, "validation": 19, "test": 24}

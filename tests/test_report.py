@@ -72,7 +72,7 @@ def test_what_limits_the_answer_is_said(comparison: Comparison, toy_experiment: 
     lines = " ".join(answer.caveats(compare(single, results_of(comparison))))
     assert "full was not tuned" in lines
     assert "With one seed" in lines
-    assert "a difference matters from 5.0 points on" in lines
+    assert "a difference matters from 20.0 points on" in lines
 
 
 def test_a_failed_arm_stays_a_row(comparison: Comparison, toy_experiment: Experiment) -> None:

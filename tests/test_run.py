@@ -126,7 +126,7 @@ def test_a_model_loaded_from_disk_in_a_fresh_process_gives_the_stored_scores(
 def test_killed_in_the_middle_of_trials_and_started_again_it_gives_the_same_numbers(
     finished: Path, toy_model: Path, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With checkpoints many times a second. `benchmarks/kills.py` is the long form, with 200 kills at random instants."""
+    """With checkpoints many times a second. `benchmarks/kills.py` is the long form: 200 kills at random instants."""
     monkeypatch.setenv("LORALAB_CHECKPOINT_SECONDS", "0")
     file, out = tmp_path / "toy.yaml", tmp_path / "out"
     file.write_text(yaml.safe_dump(toy_file(toy_model, toy_data), sort_keys=False), encoding="utf-8")

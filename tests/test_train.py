@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from conftest import MakeExperiment, save_model
-from loralab import api
+from loralab import api, train
 from loralab.engine.batches import Step
 from loralab.engine.stepping import Stepper
 from loralab.errors import DivergedError, UserError
@@ -16,7 +16,7 @@ from loralab.experiment import Experiment, Trial
 from loralab.plan import Choice, final_trials, tuning_trials
 from loralab.progress import Progress
 from loralab.results import Failure, Measurement
-from loralab.train import attempt, carry_out
+from loralab.train import attempt
 
 
 def trial_of(experiment: Experiment, arm: str = "full", seed: int = 0, **changes: Any) -> Trial:
@@ -25,6 +25,10 @@ def trial_of(experiment: Experiment, arm: str = "full", seed: int = 0, **changes
     trials = final_trials(experiment, choices)
     found = next(trial for trial in trials if (trial.arm, trial.seed) == (arm, seed))
     return found.model_copy(update=changes)
+
+
+def carry_out(trial: Trial, folder: Path, watch: Any) -> Measurement:
+    return train.carry_out(trial, folder, watch, trial.conditions.batch_size)
 
 
 def silent(_: Progress) -> None:
@@ -201,7 +205,7 @@ def test_half_precision_in_training_leaves_float32_in_scores_and_files(
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
     assert found.environment.precision == "bfloat16"
-    weights = load_file(tmp_path / "models" / "full" / "seed-0" / "model.safetensors")
+    weights = load_file(tmp_path / "models" / "full" / "seed-0-lr0.003" / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
@@ -242,6 +246,32 @@ def test_a_trial_goes_on_from_its_checkpoint_with_the_same_numbers_bit_for_bit(
     assert resumed.sameness == whole.sameness
     assert resumed.course.kept_step == whole.course.kept_step
     assert resumed.seconds.training > 0
+
+
+def test_a_trial_in_smaller_parts_goes_on_in_these_parts(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = trial_of(make_experiment())
+    monkeypatch.setattr("loralab.engine.checkpoints.EVERY", 0.0)
+    monkeypatch.setattr("loralab.engine.checkpoints.COST", float("inf"))
+    take = Stepper.take
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        taken: list[Step] = []
+
+        def stopping(self: Stepper, step: Step, taken: list[Step] = taken) -> Any:
+            if len(taken) == 5:
+                raise Stopped
+            taken.append(step)
+            return take(self, step)
+
+        monkeypatch.setattr(Stepper, "take", stopping)
+        with pytest.raises(Stopped):
+            train.carry_out(trial, folder, silent, micro_batch=3)
+    monkeypatch.setattr(Stepper, "take", take)
+    assert train.carry_out(trial, tmp_path / "a", silent, micro_batch=8).course.resumed == ()
+    found = attempt(trial, tmp_path / "b", silent)
+    assert isinstance(found, Measurement)
+    assert (found.course.micro_batch, found.course.resumed) == (3, (5,))
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense"], ids=["empty", "damaged"])
@@ -373,4 +403,4 @@ def test_scores_that_are_no_numbers_are_a_failure(
     experiment = with_conditions(make_experiment, epochs=None, steps=1)
     result = attempt(trial_of(experiment), tmp_path, silent)
     assert isinstance(result, Failure)
-    assert (result.reason, result.message) == ("diverged", "log_loss was nan at step 1")
+    assert (result.reason, result.message) == ("diverged", "a logit was nan at step 1")

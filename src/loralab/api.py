@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,17 +12,17 @@ from tempfile import TemporaryDirectory
 from loralab import pretrained
 from loralab.comparison import Comparison, compare
 from loralab.data.rows import LabelledData
-from loralab.experiment import Experiment, Trial
+from loralab.experiment import UNTOUCHED, Experiment, Trial
 from loralab.folder import ResultsFolder
-from loralab.forecast import ArmForecast, Forecast, rehearsed_trials
+from loralab.forecast import ArmForecast, Forecast
 from loralab.inspection import inspect_arms
 from loralab.places import LocalProcesses, Place
 from loralab.places.fresh import ProcessEndedError, in_fresh_process
 from loralab.places.local import rehearse_apart
-from loralab.plan import choose, count_trials, extra_trials, final_trials, tuning_trials
+from loralab.plan import certain_trials, choose, count_trials, extra_trials, final_trials, tuning_trials
 from loralab.progress import Silent, Watcher
 from loralab.rehearsal import Rehearsal
-from loralab.report import write_report
+from loralab.report import planned, write_report
 from loralab.results import Failure, Measurement, Parameters
 
 
@@ -36,10 +36,15 @@ def run(
 
     Raises UserError for what the user can put right, before anything is trained where that can be known.
     """
-    check(experiment)
-    carrying = _Carrying(experiment, ResultsFolder(Path(folder)), place or LocalProcesses(), watcher or Silent())
+    watcher = watcher or Silent()
+    data = check(experiment)
+    for warning in planned.too_small(experiment, len(data.test)):
+        watcher.warn(warning)
+    carrying = _Carrying(experiment, ResultsFolder(Path(folder)), place or LocalProcesses(), watcher)
+    if not carrying.folder.holds_experiment():
+        carrying.look_ahead(experiment.arms)  # nothing is written for an experiment that can't be carried out
     with carrying.folder.locked():
-        carrying.folder.keep_experiment(experiment)
+        carrying.folder.keep_experiment(experiment, data.sha256())
         at_most = count_trials(experiment)[1]
         carrying.finish(tuning_trials(experiment), at_most)
         carrying.finish(extra_trials(experiment, carrying.results), at_most)
@@ -75,15 +80,13 @@ def report(folder: str | Path) -> Comparison:
     return comparison
 
 
-def check(experiment: Experiment, *, on_hub: bool = True) -> LabelledData | None:
+def check(experiment: Experiment) -> LabelledData:
     """Find out, before anything is trained, that model and data can be used; return the data.
 
-    Where the data lie on the hub they are asked for only if `on_hub`; otherwise None is returned. Raises UserError.
-    Imports no torch.
+    Raises UserError. Imports no torch.
     """
     pretrained.locate(experiment.conditions.model)
-    task = experiment.conditions.task
-    return task.read() if on_hub or not task.data.is_on_hub() else None
+    return experiment.conditions.task.read()
 
 
 def inspect(experiment: Experiment) -> dict[str, Parameters]:
@@ -98,7 +101,10 @@ def inspect(experiment: Experiment) -> dict[str, Parameters]:
 def forecast(experiment: Experiment, watcher: Watcher | None = None) -> Forecast:
     """Take a few real steps of every arm, each in a process of its own, and forecast what the experiment will take."""
     watcher = watcher or Silent()
-    trials = {trial.arm: trial for trial in rehearsed_trials(experiment) if trial.learning_rate is not None}
+    inspect(
+        experiment
+    )  # all arms' mistakes at once; and the first arm no longer pays for starting the server of processes
+    trials = {trial.arm: trial for trial in certain_trials(experiment) if trial.learning_rate is not None}
     arms: dict[str, ArmForecast] = {}
     with TemporaryDirectory() as scratch:
         for name, trial in trials.items():
@@ -117,6 +123,7 @@ class _Carrying:
     def __init__(self, experiment: Experiment, folder: ResultsFolder, place: Place, watcher: Watcher) -> None:
         self.folder = folder
         self._experiment = experiment
+        self._inspected: set[str] = set()
         self.results: dict[str, Measurement | Failure] = {}
         self._place = place
         self._watcher = watcher
@@ -131,17 +138,18 @@ class _Carrying:
         self.results.update({name: result for name, result in known.items() if result is not None})
         self._watcher.expect(expected, len(self.results))
         missing = [trial for trial in trials if trial.id not in known]
-        if missing and not self.results:
-            self._look_ahead()
+        self.look_ahead({trial.arm for trial in missing} - {result.trial.arm for result in self.results.values()})
         for result in self._place.run(missing, self.folder.path, self._watcher):
             self.folder.keep(result)
             self.results[result.trial.id] = result
             self._watcher.finish(result)
 
-    def _look_ahead(self) -> None:
-        """Find the arms' mistakes before anything is spent on them."""
-        with suppress(ProcessEndedError):  # what nobody foresaw is told by the trials that meet it
-            inspect(self._experiment)
+    def look_ahead(self, arms: Collection[str]) -> None:
+        """Find the mistakes of `arms` before anything is spent on them, if that was not done yet."""
+        if set(arms) - self._inspected - {UNTOUCHED}:
+            self._inspected = set(self._experiment.arms)
+            with suppress(ProcessEndedError):  # what nobody foresaw is told by the trials that meet it
+                inspect(self._experiment)
 
 
 def _is_settled(result: Measurement | Failure | None) -> bool:

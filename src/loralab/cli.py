@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from loralab.display import Display
 from loralab.errors import UserError
 from loralab.experiment import Experiment
 from loralab.files import read_experiment, read_value
+from loralab.places import ProcessEndedError
 from loralab.report import planned, print_answer
 from loralab.report.content import Table as Content
 
@@ -41,6 +43,21 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Any setting, such as conditions.epochs=2.")
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The results folder; else runs/NAME.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(version("loralab"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    shown: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Compare full fine-tuning with LoRA on your model, data and machine: tuned alike, over several seeds."""
 
 
 @app.command()
@@ -88,16 +105,21 @@ def plan(
     """Tell what an experiment would do and take, and what it could decide, without carrying it out."""
     read = _read(experiment, model, data, rows, seeds, arms, changes)
     console = Console()
-    found = api.check(read, on_hub=measure)  # without measuring, a plan needs no download
+    on_hub = pretrained.is_on_hub(read.conditions.model) or read.conditions.task.data.is_on_hub()
+    found = api.check(read) if measure or not on_hub else None  # without measuring, a plan downloads nothing
+    counted = None if measure or on_hub else api.inspect(read)  # mistakes come before a long table
     _print_table(planned.trials(read), console)
     console.print(f"\n{planned.how_many(read)}", highlight=False)
-    if found is not None:
-        _print_lines(planned.decidable(read, len(found.test), disagreement), console)
+    test_rows = read.conditions.task.data.rows.test if found is None else len(found.test)
+    if test_rows is not None:
+        _print_lines(planned.decidable(read, test_rows, disagreement), console)
     if measure:
         _print_forecast(read, console)
-    elif found is not None and not pretrained.is_on_hub(read.conditions.model):
+    elif counted is None:
+        console.print("\nWhat each arm trains is not known before a download; --measure fetches model and data.")
+    else:
         console.print()
-        _print_table(planned.parameters(api.inspect(read)), console)
+        _print_table(planned.parameters(counted), console)
 
 
 @app.command()
@@ -131,27 +153,33 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        _print_error(error)
         sys.exit(2)
+    except ProcessEndedError as error:
+        _print_error(error)
+        sys.exit(1)
+
+
+def _print_error(error: Exception) -> None:
+    Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _run(experiment: Experiment, out: Path) -> None:
     console = Console()
     console.print(f"{planned.how_many(experiment)}, results in {out}", markup=False, highlight=False)
     try:
-        found = api.check(experiment)
-        assert found is not None
-        _print_lines(planned.too_small(experiment, len(found.test)), console)
-        if planned.is_long(experiment, len(found.train)) and not (out / "experiment.json").exists():
+        if not (out / "experiment.json").exists() and planned.is_long(experiment, len(api.check(experiment).train)):
             _print_forecast(experiment, console)
         with Display(console) as display:
             comparison = api.run(experiment, out, watcher=display)
     except KeyboardInterrupt:
-        console.print(
-            f"Stopped. What is finished is kept in {out}: the same command goes on from there, and "
-            f"'loralab report {out}' shows it.",
-            markup=False,
+        finished = any((out / "trials").glob("*.json"))
+        kept = (
+            f"What is finished is kept in {out}, and 'loralab report {out}' shows it"
+            if finished
+            else "Nothing had finished yet"
         )
+        console.print(f"Stopped. {kept}; the same command goes on from there.", markup=False)
         raise SystemExit(130) from None
     _print_comparison(comparison, out, console)
     if any(not failure.is_answer for failure in comparison.failures):
@@ -164,6 +192,7 @@ def _print_forecast(experiment: Experiment, console: Console) -> None:
         found = api.forecast(experiment, display)
     _print_table(planned.forecast(found), console)
     console.print(f"\n{planned.in_all(found)}\n", highlight=False)
+    _print_lines(planned.failed(found), console)
 
 
 def _print_lines(lines: Sequence[str], console: Console) -> None:
@@ -191,22 +220,22 @@ def _read(
         places["conditions.model"] = model
     if data is not None:
         places["conditions.task.data.source"] = data
-    for split, count in _pairs(rows.split(",") if rows else [], "--rows"):
+    for split, count in _pairs(rows.split(",") if rows else [], "--rows", "train=N,test=N"):
         places[f"conditions.task.data.rows.{split}"] = count
     if seeds is not None:
         places["seeds"] = seeds
-    for place, value in _pairs(changes or [], "--set"):
+    for place, value in _pairs(changes or [], "--set", "PLACE=VALUE"):
         places[place] = value
     return read_experiment(experiment, places, arms.split(",") if arms else ())
 
 
-def _pairs(texts: list[str], option: str) -> list[tuple[str, Any]]:
+def _pairs(texts: list[str], option: str, form: str) -> list[tuple[str, Any]]:
     """Read 'name=value' texts; a value is read as in an experiment file."""
     pairs = []
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise UserError(f"{option} {text}: write name=value")
+            raise UserError(f"{option} {text}: write {option} {form}")
         pairs.append((name.strip(), read_value(value, f"{option} {text}")))
     return pairs
 

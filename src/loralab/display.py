@@ -11,7 +11,7 @@ from rich.progress import Progress as Bars
 
 from loralab.experiment import Trial
 from loralab.progress import Progress
-from loralab.report.numbers import duration
+from loralab.report.numbers import duration, score
 from loralab.results import Failure, Measurement
 
 
@@ -48,6 +48,8 @@ class Display:
 
     def begin(self, trial: Trial) -> None:
         """Show which trial is under way."""
+        if not self._live and self._clock.begins_first():
+            self._console.print(f"The first trial is under way: {trial.id}", markup=False, highlight=False)
         self._clock.begin()
         self._bars.reset(self._one, description=trial.id, total=None, note="starting", visible=True)
 
@@ -62,6 +64,10 @@ class Display:
         self._bars.update(self._one, completed=moment.step, total=total, note=", ".join(facts))
         self._bars.update(self._all, note=self._clock.left())
 
+    def warn(self, text: str) -> None:
+        """Say it above the live view."""
+        self._console.print(text, markup=False, highlight=False)
+
     def finish(self, result: Measurement | Failure) -> None:
         """Say in a line what the trial gave; it stays above the live view."""
         self._clock.finish()
@@ -69,7 +75,10 @@ class Display:
         place = f"[{self._clock.done}/{self._clock.total}] {result.trial.id}"
         line = f"{place}: {_outcome(result)}"
         self._console.print(
-            line if self._live else f"{line}; {self._clock.left()}", markup=False, highlight=False, soft_wrap=True
+            line if self._live or not self._clock.left() else f"{line}; {self._clock.left()}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -80,6 +89,9 @@ class _Clock:
         self.total = self.done = 0
         self._begun = time.monotonic()
         self._spent: list[float] = []
+
+    def begins_first(self) -> bool:
+        return not self._spent
 
     def expect(self, total: int, done: int) -> None:
         self.total, self.done = total, done
@@ -96,14 +108,16 @@ class _Clock:
             return ""
         mean = fmean(self._spent)
         under_way = min(time.monotonic() - self._begun, mean)
-        return f"about {duration(max(0.0, mean * (self.total - self.done) - under_way))} left"
+        left = mean * (self.total - self.done) - under_way
+        return f"about {duration(max(10.0, round(left, -1)))} left" if self.total > self.done else ""
 
 
 def _outcome(result: Measurement | Failure) -> str:
     if isinstance(result, Failure):
         return f"failed, {result.reason}: {result.message}"
-    metrics = [result.trial.conditions.task.metrics[0].name, result.trial.conditions.task.tuning_metric]
-    scores = ", ".join(f"{name.replace('_', ' ')} {result.scores[name]:.4f}" for name in metrics)
+    task = result.trial.conditions.task
+    metrics = [metric for metric in task.metrics if metric is task.metrics[0] or metric.name == task.tuning_metric]
+    scores = ", ".join(f"{metric.title.lower()} {score(result.scores[metric.name], metric)}" for metric in metrics)
     if result.course.micro_batch < result.trial.conditions.batch_size:
         scores += f" ({result.course.micro_batch} texts in a forward pass: memory ran out with more)"
     split = "test" if result.trial.stage == "final" else "validation"

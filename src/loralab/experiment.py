@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_validator,
@@ -22,6 +22,7 @@ from loralab.tasks import Task
 UNTOUCHED = "untouched"  # the name under which the model before any training is scored
 
 Stage = Literal["tuning", "final"]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generators take
 Share = Annotated[float, Field(ge=0, le=1)]
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -90,16 +91,23 @@ USUAL_ARMS = {
 }
 
 
+def usual_arms() -> dict[str, Any]:
+    """Return `USUAL_ARMS` for somebody who may change them."""
+    return deepcopy(USUAL_ARMS)
+
+
 class Experiment(Settings):
     """The whole question."""
 
     baseline: str = "full"
     # In a file, a number n means 0 to n - 1.
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2)
-    tuning_seed: NonNegativeInt = 1_000_000  # learning rates are chosen on it; no final trial uses it
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
+    tuning_seed: Seed = 1_000_000  # learning rates are chosen on it; no final trial uses it
     margin: dict[str, PositiveFloat] = Field(default_factory=dict)  # metric -> the smallest difference that matters
     conditions: Conditions
-    arms: Annotated[dict[ArmName, Arm], Field(min_length=1, validate_default=True, default_factory=USUAL_ARMS.copy)]
+    arms: Annotated[
+        dict[ArmName, Arm], Field(min_length=1, validate_default=True, default_factory=lambda: deepcopy(USUAL_ARMS))
+    ]
 
     @property
     def primary_margin(self) -> float:
@@ -117,7 +125,9 @@ class Experiment(Settings):
         mistakes = []
         names = ", ".join(self.arms)
         if self.baseline not in self.arms:
-            mistakes.append(f"baseline: no arm is called {self.baseline!r}; the arms are {names}")
+            mistakes.append(
+                f"baseline: no arm is called {self.baseline!r}; the arms are {names}: keep it, or name another"
+            )
         if UNTOUCHED in self.arms:
             mistakes.append(f"arms.{UNTOUCHED}: the name is kept for the model before any training")
         if len(set(self.seeds)) < len(self.seeds):
@@ -147,7 +157,7 @@ class Trial(Settings):
     arm: str
     method: Method | Untouched
     learning_rate: PositiveFloat | None  # None: nothing is trained
-    seed: NonNegativeInt
+    seed: Seed
     conditions: Conditions
 
     @property

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from loralab import recipes
 from loralab.errors import MistakesError, UserError, unknown_name
-from loralab.experiment import USUAL_ARMS, Experiment
+from loralab.experiment import Experiment, usual_arms
 from loralab.methods import Peft
 
 Changes = Mapping[str, Any]  # dotted place -> new value, such as {"conditions.model": "bert-base-uncased"}
@@ -50,8 +50,9 @@ def read_experiment(source: str | Path, changes: Changes | None = None, arms: Se
     raw = read_value(text, name)
     if not isinstance(raw, dict):
         raise UserError(f"{name} holds no experiment: it should have baseline, seeds, conditions and arms")
+    if arms or any(place.startswith("arms.") for place in changes or {}):
+        raw.setdefault("arms", usual_arms())
     if arms:
-        raw.setdefault("arms", USUAL_ARMS)
         _keep_arms(raw, arms, name)
     for place, value in (changes or {}).items():
         _set(raw, place, value, name)
@@ -140,6 +141,8 @@ def _describe(detail: ErrorDetails, raw: Any) -> list[str]:
     messages = {
         "greater_than": f"{value!r} is not a positive number",
         "greater_than_equal": f"{value!r} is negative",
+        "finite_number": f"{value!r} is not a finite number",
+        "less_than": f"{value!r} is too large; it must be less than {context.get('lt')}",
         "too_short": "is empty",
         "string_pattern_mismatch": "a name starts with a letter or digit; '.', '_' and '-' may follow",
         "union_tag_not_found": "has no 'kind'",

@@ -3,15 +3,16 @@
 experiment.json      the experiment, as last run
 trials/ID.json       a Measurement or a Failure
 checkpoints/         of trials under way
-models/ARM/seed-N/   the model of a final trial, with its tokenizer
+models/ARM/seed-N-lrR/  the model of a final trial, with its tokenizer
 report.html, report.md, charts/
 """
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -47,27 +48,47 @@ class ResultsFolder:
         finally:
             lock.release()
 
-    def keep_experiment(self, experiment: Experiment) -> None:
-        """Write down the experiment, so that the report can be made again.
+    def holds_experiment(self) -> bool:
+        """Tell whether an experiment was run here."""
+        return (self.path / "experiment.json").is_file()
 
-        Raises UserError where the folder belongs to an experiment under other conditions, or with another method under
-        an arm's name. Arms, seeds and learning rates may come and go.
+    def keep_experiment(self, experiment: Experiment, data_sha256: str) -> None:
+        """Write down the experiment, so that the report can be made again. `data_sha256` is the hash of its data.
+
+        Raises UserError where the folder belongs to an experiment under other conditions, on other rows, or with
+        another method under an arm's name. Arms, seeds and learning rates may come and go.
         """
-        if (self.path / "experiment.json").is_file():
+        if self.holds_experiment():
             stored = self.experiment()
             before, now = stored.conditions, experiment.conditions
             differences = [f"conditions.{line}" for line in _differences(before, now)]
-            for name in stored.arms.keys() & experiment.arms.keys():
-                methods = _differences(stored.arms[name].method, experiment.arms[name].method)
-                differences += [f"arms.{name}.method.{line}" for line in methods]
+            for name, arm in experiment.arms.items():
+                method = stored.arms[name].method if name in stored.arms else self._method_of(name)
+                if method is not None:
+                    differences += [f"arms.{name}.method.{line}" for line in _differences(method, arm.method)]
+            if self._data_sha256() not in (None, data_sha256):
+                differences.append("the data (other rows there than now)")
             if differences:
                 raise self._of_another(differences)
         write_whole(self.path / "experiment.json", experiment.model_dump_json(indent=2))
 
+    def _data_sha256(self) -> str | None:
+        """Return the hash of the data that the trials here saw, or None where none is finished."""
+        found = (_read(file) for file in sorted((self.path / "trials").glob("*.json")))
+        return next((one.data.sha256 for one in found if isinstance(one, Measurement)), None)
+
+    def _method_of(self, arm: str) -> Settings | None:
+        """Return the method of an arm that was carried out once and is no longer in the experiment."""
+        for file in (self.path / "trials").glob(f"*-{glob.escape(arm)}-lr*.json"):
+            trial = _read(file).trial
+            if trial.arm == arm:
+                return trial.method
+        return None
+
     def experiment(self) -> Experiment:
         """Return the experiment as last run. Raises UserError where there is none."""
         file = self.path / "experiment.json"
-        if not file.is_file():
+        if not self.holds_experiment():
             raise UserError(f"{self.path}: no experiment.json; give the folder of an experiment that was run")
         try:
             return Experiment.model_validate_json(file.read_bytes())
@@ -99,7 +120,7 @@ class ResultsFolder:
 
     def model_folder(self, trial: Trial) -> Path:
         """Return where the model of a final trial belongs."""
-        return self.path / "models" / trial.arm / f"seed-{trial.seed}"
+        return self.path / "models" / trial.arm / f"seed-{trial.seed}-lr{trial.learning_rate:g}"
 
     def checkpoint_file(self, trial: Trial) -> Path:
         """Return where the latest checkpoint of a trial under way belongs."""
@@ -109,7 +130,7 @@ class ResultsFolder:
         listed = "\n  ".join(sorted(differences))
         return UserError(
             f"{self.path} belongs to an experiment that differs in\n  {listed}\n"
-            "choose another --out, or remove the folder"
+            "give the same settings again, choose another --out, or remove the folder"
         )
 
     def _file(self, trial: Trial) -> Path:
@@ -130,7 +151,8 @@ def write_whole(file: Path, text: str) -> None:
             os.fsync(stream.fileno())
         draft.replace(file)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise UserError(f"{file} can't be written: {error}; everything finished before it is kept") from error
 
 
@@ -148,10 +170,14 @@ def _differences(stored: Settings, asked: Settings) -> list[str]:
     """Return the settings in which the two differ, as 'place (stored, now asked)'."""
     before, now = _flat(stored.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
     return [
-        f"{place} ({before.get(place)!r} there, {now.get(place)!r} now)"
+        f"{place} ({_told(before.get(place))} there, {_told(now.get(place))} now)"
         for place in sorted(before.keys() | now.keys())
         if before.get(place) != now.get(place)
     ]
+
+
+def _told(value: object) -> str:
+    return "not set" if value is None else repr(value)
 
 
 def _flat(value: object, place: str = "") -> dict[str, object]:

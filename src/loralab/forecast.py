@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loralab.experiment import Experiment, Trial
-from loralab.plan import Choice, final_trials, tuning_trials
+from loralab.plan import certain_trials
 from loralab.rehearsal import Rehearsal
 from loralab.results import Failure
 
@@ -31,8 +31,13 @@ class ArmForecast:
         found = self.rehearsal
         if isinstance(found, Failure):
             return None
-        scoring = found.tuning_seconds if stage == "tuning" else found.final_seconds
-        return self.overhead + found.training_seconds + found.validation_seconds + scoring
+        ending = found.tuning_seconds if stage == "tuning" else found.final_seconds + found.saving_seconds
+        return self.overhead + found.training_seconds + found.validation_seconds + ending
+
+    @property
+    def scoring_seconds(self) -> float | None:
+        """What scoring test alone is expected to take, or None where the rehearsal failed."""
+        return None if isinstance(self.rehearsal, Failure) else self.overhead + self.rehearsal.final_seconds
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,12 @@ class Forecast:
 
         Arms whose rehearsal failed are left out; so is the untouched model's scoring, if all of them failed.
         """
-        least = sum(self._seconds_of(trial) for trial in rehearsed_trials(self.experiment))
+        least = sum(self._seconds_of(trial) for trial in certain_trials(self.experiment))
         extra = [arm.trial_seconds("tuning") for name, arm in self.arms.items() if self.experiment.arms[name].is_tuned]
         return least, least + sum(seconds for seconds in extra if seconds is not None)
 
     def _seconds_of(self, trial: Trial) -> float:
         if trial.learning_rate is None:
-            known = [arm.rehearsal.final_seconds for arm in self.arms.values() if isinstance(arm.rehearsal, Rehearsal)]
-            return min(known, default=0.0)
+            untrained = [arm.scoring_seconds for arm in self.arms.values()]
+            return min((seconds for seconds in untrained if seconds is not None), default=0.0)
         return self.arms[trial.arm].trial_seconds(trial.stage) or 0.0
-
-
-def rehearsed_trials(experiment: Experiment) -> list[Trial]:
-    """Return the trials that are certain to be carried out, a rate standing in for the one to be chosen."""
-    choices = {name: Choice(name, arm.learning_rates[0], {}) for name, arm in experiment.arms.items()}
-    return [*tuning_trials(experiment), *final_trials(experiment, choices)]

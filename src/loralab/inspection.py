@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from loralab.errors import MistakesError, UserError
 from loralab.experiment import Experiment
 from loralab.measure import count_parameters
+from loralab.memory import is_out_of_memory
+from loralab.methods import Method
 from loralab.pretrained import load_tokenizer
 from loralab.progress import Watch
 from loralab.results import Parameters
+from loralab.tasks import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def inspect_arms(experiment: Experiment, watch: Watch) -> dict[str, Parameters]:  # noqa: ARG001 - it is work, as trials are
@@ -23,11 +31,21 @@ def inspect_arms(experiment: Experiment, watch: Watch) -> dict[str, Parameters]:
     found: dict[str, Parameters] = {}
     mistakes: list[str] = []
     for name, arm in experiment.arms.items():
-        loaded = task.load(model, tokenizer, data.label_names)
         try:
-            found[name] = count_parameters(arm.method.adapt(loaded))
+            found[name] = _parameters(task, model, arm.method, tokenizer, data.label_names)
         except UserError as error:
             mistakes.append(f"arms.{name}.{error}")
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(f"model: {model} doesn't fit into the memory that is free here: {error}") from error
     if mistakes:
         raise MistakesError("the experiment", mistakes)
     return found
+
+
+def _parameters(
+    task: Task, model: str, method: Method, tokenizer: PreTrainedTokenizerBase, label_names: tuple[str, ...]
+) -> Parameters:
+    """Load and adapt; the network is gone before the next one is loaded."""
+    return count_parameters(method.adapt(task.load(model, tokenizer, label_names)))

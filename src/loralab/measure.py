@@ -65,8 +65,7 @@ class Meter:
 
     def memory(self) -> Memory:
         """Return the peaks of training and evaluation above the floor; None for a phase that never was."""
-        floor = self._resident or 0
-        above = {phase: max(0, peak - floor) for phase, peak in self._peaks.items()}
+        above = self._above_floor()
         return Memory(
             training=above.get("training"),
             evaluation=above.get("evaluation"),
@@ -77,10 +76,10 @@ class Meter:
     def spent(self, phases: Collection[str]) -> Spent:
         """Return what `phases` took so far."""
         self._credit()
-        floor = self._resident or 0
+        memory = self._above_floor()
         return Spent(
             seconds={phase: self._seconds[phase] for phase in phases if phase in self._seconds},
-            memory={phase: self._peaks[phase] - floor for phase in phases if phase in self._peaks},
+            memory={phase: memory[phase] for phase in phases if phase in memory},
         )
 
     def resume(self, spent: Spent) -> None:
@@ -91,6 +90,10 @@ class Meter:
         for phase, above in spent.memory.items():
             self._peaks[phase] = max(self._peaks.get(phase, 0), floor + above)
 
+    def _above_floor(self) -> dict[str, int]:
+        floor = self._resident or 0
+        return {phase: max(0, peak - floor) for phase, peak in self._peaks.items()}
+
     def _credit(self) -> None:
         """Give time and peak since the last call to the innermost phase."""
         _synchronise(self._device)
@@ -98,7 +101,9 @@ class Meter:
         if self._phases:
             phase = self._phases[-1]
             self._seconds[phase] = self._seconds.get(phase, 0.0) + now - self._since
-            self._peaks[phase] = max(self._peaks.get(phase, 0), self._memory.peak())
+            peak = self._memory.peak()
+            if peak is not None:
+                self._peaks[phase] = max(self._peaks.get(phase, 0), peak)
         self._since = now
         self._memory.start_over()
 
@@ -110,6 +115,8 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+    elif device.type == "xpu":
+        torch.xpu.synchronize(device)
 
 
 def count_parameters(network: nn.Module) -> Parameters:

@@ -26,8 +26,8 @@ class PeakMemory(Protocol):
     def start_over(self) -> None:
         """Forget the peak so far."""
 
-    def peak(self) -> int:
-        """Return the peak in bytes since `start_over`."""
+    def peak(self) -> int | None:
+        """Return the peak in bytes since `start_over`, or None where it is unknown."""
 
 
 class LinuxPeak:
@@ -70,6 +70,19 @@ class SampledPeak:
         return max(self._peak, self._process.memory_info().rss)
 
 
+class UnknownPeak:
+    """A device whose memory can't be asked for its peak."""
+
+    def __init__(self, device: str) -> None:
+        self.how = f"unknown: torch keeps no peak that can be reset on {device}"
+
+    def start_over(self) -> None:
+        """Do nothing."""
+
+    def peak(self) -> None:
+        """Return that it is unknown."""
+
+
 class CudaPeak:
     """Peak of PyTorch's own allocator on the GPU."""
 
@@ -92,6 +105,8 @@ def peak_memory(device: torch.device) -> PeakMemory:
     """Return the best means that this device and system have."""
     if device.type == "cuda":
         return CudaPeak()
+    if device.type != "cpu":
+        return UnknownPeak(device.type)
     try:
         LinuxPeak().start_over()
     except OSError:  # not Linux, or a container that keeps /proc to itself
@@ -113,6 +128,31 @@ def release_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+OUT_OF_MEMORY = (
+    "can't allocate memory",  # torch on Linux, which has no type of its own for it on the CPU,
+    "not enough memory",  # and on Windows
+    "std::bad_alloc",
+    "out of memory",  # CUDA's and MPS's own words
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether the error says that there was not enough memory."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in OUT_OF_MEMORY)
+
+
+def free_on(device: torch.device) -> int:
+    """Return the bytes that this process may still take of the memory in which it trains."""
+    import torch
+
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory()
 
 
 def free_memory() -> int:

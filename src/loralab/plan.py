@@ -85,6 +85,12 @@ def final_trials(experiment: Experiment, choices: Mapping[str, Choice]) -> list[
     return [untouched, *trials]
 
 
+def certain_trials(experiment: Experiment) -> list[Trial]:
+    """Return the trials that will be carried out whatever comes out; a rate stands in for the one to be chosen."""
+    choices = {name: Choice(name, arm.learning_rates[0], {}) for name, arm in experiment.arms.items()}
+    return [*tuning_trials(experiment), *final_trials(experiment, choices)]
+
+
 def count_trials(experiment: Experiment) -> tuple[int, int]:
     """Return how many trials the experiment has at least, and at most: one more for each tuned arm."""
     tuned = sum(arm.is_tuned for arm in experiment.arms.values())

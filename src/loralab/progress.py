@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -23,7 +24,7 @@ class Progress:
     activity: Activity
     step: int = 0
     steps: int = 0
-    loss: float | None = None  # nats a text, of the latest step
+    loss: float | None = None  # nats a text, the mean since the last point of the curve
     tokens_per_second: float | None = None
 
 
@@ -61,6 +62,9 @@ class Watcher(Protocol):
     def finish(self, result: Measurement | Failure) -> None:
         """Learn what it gave."""
 
+    def warn(self, text: str) -> None:
+        """Learn of something that limits what the experiment can say."""
+
 
 class Silent:
     """Nobody follows."""
@@ -76,3 +80,7 @@ class Silent:
 
     def finish(self, result: Measurement | Failure) -> None:
         """Ignore it."""
+
+    def warn(self, text: str) -> None:
+        """Pass it on as Python's own warning."""
+        warnings.warn(text, stacklevel=3)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +17,16 @@ from loralab.engine.optimise import Optimiser
 from loralab.engine.setup import Ready, set_up
 from loralab.engine.stepping import Stepper
 from loralab.experiment import Trial
+from loralab.failures import in_parts_that_fit
 from loralab.measure import Meter
-from loralab.memory import free_memory, release_memory
+from loralab.memory import free_on, release_memory
+from loralab.methods import Untouched
 from loralab.progress import Progress, Watch
 from loralab.results import Failure, Parameters
 from loralab.settings import Settings
-from loralab.tasks.classification import Examples
-from loralab.train import failure
+
+if TYPE_CHECKING:
+    from torch import nn
 
 TIMED = 10  # steps or batches, from short texts to long ones; more would make the forecast dearer than it is worth
 
@@ -32,78 +39,87 @@ class Rehearsal(Settings):
     validation_seconds: float  # all validations of a trial together
     tuning_seconds: float  # scoring validation at the end of a tuning trial
     final_seconds: float  # scoring test at the end of a final trial
-    setup_seconds: float  # reading, tokenising and loading
+    saving_seconds: float  # writing its model
     training_memory: int | None  # bytes, above what was resident before the model was loaded
     evaluation_memory: int | None
-    free_memory: int  # bytes that this machine had left before the model was loaded
-    spent: float  # seconds of the rehearsal's own steps
+    free_memory: int  # bytes that were left before the model was loaded
+    micro_batch: int  # texts in a forward pass: fewer than the batch size where memory ran out
+    spent: float  # seconds of the rehearsal after setting up
 
 
 def rehearse(trial: Trial, watch: Watch) -> Rehearsal | Failure:
     """Take a few steps of `trial`, the longest texts among them. Raises UserError for what the user can put right."""
-    try:
-        return _rehearse(trial, watch)
-    except Exception as error:
-        return failure(trial, error)
+    return in_parts_that_fit(trial, trial.conditions.batch_size, partial(_rehearse, trial, watch))
 
 
-def _rehearse(trial: Trial, watch: Watch) -> Rehearsal:
+def _rehearse(trial: Trial, watch: Watch, micro_batch: int) -> Rehearsal:
     from accelerate import PartialState
 
-    begun = time.perf_counter()
-    free = free_memory()
-    meter = Meter(PartialState().device)
+    device = PartialState().device
+    free = free_on(device)
+    meter = Meter(device)
     watch(Progress(trial.id, "loading"))
     ready = set_up(trial, meter)
-    setup_seconds = time.perf_counter() - begun
+    set_up_at = time.perf_counter()
     watch(Progress(trial.id, "training"))
-    with meter.phase("training"):
-        steps, training_seconds = _time_training(ready, trial)
+    steps, training, validation = _train_and_validate(ready, trial, meter, micro_batch)
     ready.network.zero_grad()
     release_memory()
     watch(Progress(trial.id, "evaluating"))
     with meter.phase("evaluation"):
-        validation = _time_evaluation(ready, trial, "validation")
-        test = _time_evaluation(ready, trial, "test")
+        tuning = _time_evaluation(ready, ready.network, trial, "validation", micro_batch)
+        final = _time_evaluation(ready, ready.network, trial, "test", micro_batch)
     memory = meter.memory()
     return Rehearsal(
         parameters=ready.parameters,
-        training_seconds=training_seconds,
+        training_seconds=training,
         validation_seconds=validation * sum(step.validates for step in steps),
-        tuning_seconds=validation,
-        final_seconds=test,
-        setup_seconds=setup_seconds,
+        tuning_seconds=tuning,
+        final_seconds=final,
+        saving_seconds=_time_saving(ready, trial),
         training_memory=memory.training,
         evaluation_memory=memory.evaluation,
         free_memory=free,
-        spent=time.perf_counter() - begun - setup_seconds,
+        micro_batch=micro_batch,
+        spent=time.perf_counter() - set_up_at,
     )
 
 
-def _time_training(ready: Ready, trial: Trial) -> tuple[list[Step], float]:
-    """Return the steps of the trial and the seconds that all of them are expected to take."""
-    conditions, train = trial.conditions, ready.splits["train"]
-    steps = training_steps(train.lengths, conditions, trial.seed)
+def _train_and_validate(ready: Ready, trial: Trial, meter: Meter, micro_batch: int) -> tuple[list[Step], float, float]:
+    """Return the steps of the trial, the seconds that they will take, and those of one validation among them."""
+    train = ready.splits["train"]
+    steps = training_steps(train.lengths, trial.conditions, trial.seed)
     optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
-    stepper = Stepper(optimiser, conditions.task, train, ready.tokenizer, ready.weights, conditions.batch_size)
+    stepper = Stepper(optimiser, trial.conditions.task, train, ready.tokenizer, ready.weights, micro_batch)
     sizes = [sum(_padded(batch, train.lengths) for batch in step.batches) for step in steps]
     optimiser.network.train()
-    seconds = _extrapolate(sizes, lambda position: stepper.take(steps[position]))
+    with meter.phase("training"):
+        seconds = _extrapolate(sizes, lambda position: stepper.take(steps[position]))
+    with meter.phase("validation"):
+        validation = _time_evaluation(ready, optimiser.network, trial, "validation", micro_batch)
     optimiser.unwrap()
-    return steps, seconds
+    return steps, seconds, validation
 
 
-def _time_evaluation(ready: Ready, trial: Trial, split: str) -> float:
+def _time_evaluation(ready: Ready, network: nn.Module, trial: Trial, split: str, micro_batch: int) -> float:
     """Return the seconds that scoring the whole split is expected to take."""
-    examples, batch_size = ready.splits[split], trial.conditions.batch_size
-    batches = evaluation_batches(examples.lengths, BATCHES * batch_size)
+    examples = ready.splits[split]
+    batches = evaluation_batches(examples.lengths, BATCHES * micro_batch)
     sizes = [_padded(batch, examples.lengths) for batch in batches]
 
     def score(position: int) -> None:
-        chosen: Examples = examples.take(batches[position])
-        predict(ready.network, trial.conditions.task, chosen, ready.tokenizer, batch_size)
+        predict(network, trial.conditions.task, examples.take(batches[position]), ready.tokenizer, micro_batch)
 
     return _extrapolate(sizes, score)
+
+
+def _time_saving(ready: Ready, trial: Trial) -> float:
+    """Return the seconds that saving the model takes."""
+    begun = time.perf_counter()
+    if not isinstance(trial.method, Untouched):
+        with TemporaryDirectory() as folder:
+            trial.method.save(ready.network, Path(folder))
+    return time.perf_counter() - begun
 
 
 def _padded(batch: Indices, lengths: Indices) -> int:
@@ -124,4 +140,7 @@ def _extrapolate(sizes: Sequence[int], do: Callable[[int], object]) -> float:
         begun = time.perf_counter()
         do(int(position))
         timed.append(time.perf_counter() - begun)
-    return float(np.interp(sizes, np.asarray(sizes)[order[ranks]], timed).sum())
+    # Pieces of one size have one time, the mean of those that were timed.
+    known, group = np.unique(np.asarray(sizes)[order[ranks]], return_inverse=True)
+    means = np.bincount(group, weights=timed) / np.bincount(group)
+    return float(np.interp(sizes, known, means).sum())

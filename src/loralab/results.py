@@ -10,7 +10,7 @@ from loralab.experiment import Trial
 from loralab.settings import Settings
 from loralab.tasks.classification import ItemScores
 
-SCHEMA = 1  # of the files; raised when a field changes its meaning
+SCHEMA: Literal[1] = 1  # of the files; raised when a field changes its meaning
 
 
 class Point(Settings):
@@ -156,5 +156,5 @@ Result = Annotated[Measurement | Failure, Discriminator("kind")]
 class ResultFile(Settings):
     """What one file holds: a result and the version of its form."""
 
-    schema_version: int
+    schema_version: Literal[1]
     result: Result

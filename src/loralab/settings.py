@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """Immutable, and strict about unknown names: a misspelt setting is an error, never a silent default."""
+    """Immutable, and strict about unknown names: a misspelt setting is an error, never a silent default.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Numbers are finite: JSON has no way to write others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

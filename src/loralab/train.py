@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import shutil
-import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from loralab.engine.batches import order_sha256, training_steps
-from loralab.engine.checkpoints import Checkpoints, Standing, Tensors, random_state, restore_random_state
+from loralab.engine.checkpoints import (
+    Checkpoints,
+    Standing,
+    Tensors,
+    micro_batch_of,
+    random_state,
+    restore_random_state,
+)
 from loralab.engine.evaluation import predict
 from loralab.engine.optimise import Optimiser
 from loralab.engine.setup import Ready, set_up
 from loralab.engine.stepping import Stepper
-from loralab.errors import DivergedError, UserError
+from loralab.errors import DivergedError
 from loralab.experiment import Trial
+from loralab.failures import in_parts_that_fit
 from loralab.folder import ResultsFolder
 from loralab.measure import Meter, bytes_in, environment
 from loralab.memory import release_memory
@@ -28,57 +37,28 @@ from loralab.results import Course, DataFacts, Failure, Measurement, Point, Same
 if TYPE_CHECKING:
     from torch import nn
 
-CURVE_POINTS = 50  # about so many points on a trial's training curve
+CURVE_POINTS = 25  # about so many points on a trial's training curve
 TRAINING_PHASES = ("training", "validation", "checkpointing")  # what a checkpoint has already spent
 
 
 def attempt(trial: Trial, folder: Path, watch: Watch) -> Measurement | Failure:
     """Carry out `trial`; turn what goes wrong into a Failure. Raises UserError for what the user can put right.
 
-    Where memory runs out, the trial is begun again with half as many texts in a forward pass, down to one; a step's
-    texts, and so its gradient, stay the same.
+    Where memory runs out, the trial is begun again with half as many texts in a forward pass; a step's texts, and so
+    its gradient, stay the same.
     """
-    micro_batch = trial.conditions.batch_size
-    while True:
-        result = _attempt(trial, folder, watch, micro_batch)
-        if isinstance(result, Measurement) or result.reason != "out of memory" or micro_batch == 1:
-            return result
-        micro_batch = (micro_batch + 1) // 2
-        release_memory()
+    begun_with = micro_batch_of(ResultsFolder(folder).checkpoint_file(trial), trial)
+    work = partial(carry_out, trial, folder, watch)
+    return in_parts_that_fit(trial, begun_with or trial.conditions.batch_size, work)
 
 
-def _attempt(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Measurement | Failure:
-    try:
-        return carry_out(trial, folder, watch, micro_batch)
-    except Exception as error:
-        return failure(trial, error)
-
-
-def failure(trial: Trial, error: Exception) -> Failure:
-    """Return what `error` means for `trial`. A mistake that the user can put right is raised again."""
-    import torch
-
-    if isinstance(error, UserError):
-        raise error
-    if "No space left on device" in str(error):  # each library has a type of its own for it
-        raise UserError(f"the disk is full ({error}); make room and start again: what is finished is kept") from error
-    if isinstance(error, DivergedError):
-        return Failure(trial=trial, reason="diverged", message=str(error))
-    # PyTorch has no type of its own for a refused allocation on the CPU.
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return Failure(trial=trial, reason="out of memory", message=str(error))
-    trace = "".join(traceback.format_exception(error))
-    return Failure(trial=trial, reason="crashed", message=repr(error), traceback=trace)
-
-
-def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int | None = None) -> Measurement:
+def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Measurement:
     """Carry out `trial` and keep a final trial's model in the results folder `folder`.
 
-    `micro_batch`: texts in a forward pass, if fewer than the batch size. Goes on from a checkpoint where there is one.
+    `micro_batch`: texts in a forward pass. Goes on from a checkpoint where there is one.
     """
     from accelerate import PartialState
 
-    micro_batch = micro_batch or trial.conditions.batch_size
     task = trial.conditions.task
     meter = Meter(PartialState().device)
     watch(Progress(trial.id, "loading"))
@@ -86,15 +66,17 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int | None 
     data, splits, network = ready.data, ready.splits, ready.network
     fitted = Fitted(Course(planned_steps=0, kept_step=0, micro_batch=micro_batch))
     if trial.learning_rate is not None:
-        checkpoints = Checkpoints(ResultsFolder(folder).checkpoint_file(trial), trial, data.sha256())
+        file = ResultsFolder(folder).checkpoint_file(trial)
+        checkpoints = Checkpoints(file, trial, data.sha256(), micro_batch)
         fitted = _fit(ready, trial, meter, watch, checkpoints, micro_batch)
     is_final = trial.stage == "final"
     scored = splits["test" if is_final else "validation"]
     with meter.phase("evaluation"):
         telling = Teller(watch, trial, "evaluating")
-        items = task.items(scored, predict(network, task, scored, ready.tokenizer, micro_batch, telling))
+        logits = predict(network, task, scored, ready.tokenizer, micro_batch, telling)
+        _require_finite(logits, fitted.steps)
+        items = task.items(scored, logits)
         scores = task.scores(items, len(data.label_names))
-    _require_finite(scores, fitted.steps)
     saved = None
     if is_final and not isinstance(trial.method, Untouched):
         watch(Progress(trial.id, "saving"))
@@ -153,15 +135,7 @@ def _fit(ready: Ready, trial: Trial, meter: Meter, watch: Watch, checkpoints: Ch
     steps = training_steps(train.lengths, conditions, trial.seed)
     optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
     stepper = Stepper(optimiser, conditions.task, train, ready.tokenizer, ready.weights, micro_batch)
-    standing: Standing = Standing()
-    best: Tensors = {}
-    kept = checkpoints.latest()
-    if kept is not None:
-        standing, best = kept.standing.gone_on(), kept.part("best")
-        _put(ready.network, kept.part("weights"))
-        optimiser.resume(kept.part("optimizer"), standing.done)
-        restore_random_state(kept.part("random"))
-        meter.resume(kept.spent)
+    standing, best = _go_on(ready.network, optimiser, meter, checkpoints)
     telling, tokens_before = Teller(watch, trial, "training"), standing.tokens
     points_every = max(1, len(steps) // CURVE_POINTS)
     optimiser.network.train()
@@ -174,14 +148,13 @@ def _fit(ready: Ready, trial: Trial, meter: Meter, watch: Watch, checkpoints: Ch
                 scores = None
                 if step.validates:
                     with meter.phase("validation"):
-                        scores = _validate(ready, trial, watch, optimiser.network, micro_batch)
-                    _require_finite(scores, done)
+                        scores = _validate(ready, trial, watch, optimiser.network, micro_batch, done)
                 standing = standing.with_point(step.epoch, scores)
             if step.validates and conditions.early_stopping:
                 assert scores is not None
                 standing = standing.judged(scores[conditions.task.tuning_metric])
                 if standing.best_step == done:
-                    best = _trained(ready.network)
+                    best = {name: weight.to("cpu", copy=True) for name, weight in _trained(ready.network).items()}
                 if standing.waited >= conditions.early_stopping:
                     break
             if checkpoints.are_due():
@@ -209,16 +182,33 @@ def _fit(ready: Ready, trial: Trial, meter: Meter, watch: Watch, checkpoints: Ch
     )
 
 
-def _validate(ready: Ready, trial: Trial, watch: Watch, network: nn.Module, micro_batch: int) -> dict[str, float]:
+def _go_on(
+    network: nn.Module, optimiser: Optimiser, meter: Meter, checkpoints: Checkpoints
+) -> tuple[Standing, Tensors]:
+    """Return where training stands, and the best weights so far, after putting everything there if it was stopped."""
+    kept = checkpoints.latest()
+    if kept is None:
+        return Standing(), {}
+    _put(network, kept.part("weights"))
+    optimiser.resume(kept.part("optimizer"), kept.standing.done)
+    restore_random_state(kept.part("random"))
+    meter.resume(kept.spent)
+    return kept.standing.gone_on(), kept.part("best")
+
+
+def _validate(
+    ready: Ready, trial: Trial, watch: Watch, network: nn.Module, micro_batch: int, step: int
+) -> dict[str, float]:
     task, examples = trial.conditions.task, ready.splits["validation"]
     telling = Teller(watch, trial, "validating")
     logits = predict(network, task, examples, ready.tokenizer, micro_batch, telling)
+    _require_finite(logits, step)
     return task.scores(task.items(examples, logits), logits.shape[1])
 
 
 def _trained(network: nn.Module) -> Tensors:
-    """Return a copy of the weights that are being trained, by name."""
-    return {name: weight.detach().clone() for name, weight in network.named_parameters() if weight.requires_grad}
+    """Return the weights that are being trained, by name."""
+    return {name: weight.detach() for name, weight in network.named_parameters() if weight.requires_grad}
 
 
 def _put(network: nn.Module, weights: Tensors) -> None:
@@ -231,11 +221,11 @@ def _put(network: nn.Module, weights: Tensors) -> None:
                 weight.copy_(weights[name])
 
 
-def _require_finite(scores: Mapping[str, float], step: int) -> None:
-    """Raise DivergedError where a score is no finite number: the weights no longer are either."""
-    for name, score in scores.items():
-        if not math.isfinite(score):
-            raise DivergedError(step, score, name)
+def _require_finite(logits: npt.NDArray[np.float32], step: int) -> None:
+    """Raise DivergedError where a logit is no finite number: the weights no longer are either."""
+    broken = logits[~np.isfinite(logits)]
+    if len(broken):
+        raise DivergedError(step, float(broken[0]), "a logit")
 
 
 def _save(ready: Ready, trial: Trial, folder: Path) -> Saved:
@@ -243,12 +233,12 @@ def _save(ready: Ready, trial: Trial, folder: Path) -> Saved:
     assert not isinstance(trial.method, Untouched)
     target = ResultsFolder(folder).model_folder(trial)
     draft = target.with_name(f".{target.name}")
-    for leftover in (draft, target):  # of a trial that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(draft, ignore_errors=True)  # of a trial that was killed
     draft.mkdir(parents=True)
     trial.method.save(ready.network, draft)
     size = bytes_in(draft)
     ready.tokenizer.save_pretrained(draft)
+    shutil.rmtree(target, ignore_errors=True)  # of one that was killed before its result was kept
     draft.rename(target)
     relative = target.relative_to(folder).as_posix()
     lines = trial.conditions.task.loading_lines(ready.network, relative, adapter=trial.method.saves_adapter)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +78,7 @@ class Header(Settings):
 
     trial: Trial
     data_sha256: str
+    micro_batch: int  # texts in a forward pass: other parts add up to other numbers in the last digits
     standing: Standing
     spent: Spent
 
@@ -98,8 +101,8 @@ class Checkpoint:
 class Checkpoints:
     """The one file of a trial under way: always the latest checkpoint, written whole or not at all."""
 
-    def __init__(self, file: Path, trial: Trial, data_sha256: str) -> None:
-        self._file, self._trial, self._data_sha256 = file, trial, data_sha256
+    def __init__(self, file: Path, trial: Trial, data_sha256: str, micro_batch: int) -> None:
+        self._file, self._trial, self._data_sha256, self._micro_batch = file, trial, data_sha256, micro_batch
         self._written = time.perf_counter()
         self._cost = 0.0
 
@@ -109,36 +112,66 @@ class Checkpoints:
 
     def write(self, standing: Standing, spent: Spent, parts: Mapping[str, Tensors]) -> None:
         """Replace the checkpoint. A disk that is full costs the checkpoint, not the training."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         begun = time.perf_counter()
-        header = Header(trial=self._trial, data_sha256=self._data_sha256, standing=standing, spent=spent)
+        header = Header(
+            trial=self._trial,
+            data_sha256=self._data_sha256,
+            micro_batch=self._micro_batch,
+            standing=standing,
+            spent=spent,
+        )
         tensors = {f"{part}:{name}": one.contiguous() for part, kept in parts.items() for name, one in kept.items()}
         draft = self._file.with_suffix(f".{os.getpid()}")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, draft, {"header": header.model_dump_json()})
             draft.replace(self._file)
-        except OSError:
-            draft.unlink(missing_ok=True)
+        except (OSError, SafetensorError):
+            with suppress(OSError):
+                draft.unlink()
         self._written = time.perf_counter()
         self._cost = self._written - begun
 
     def latest(self) -> Checkpoint | None:
-        """Return the checkpoint of this very trial on this very data, if there is one that can be read."""
-        from safetensors import SafetensorError, safe_open
+        """Return the checkpoint of this very trial, data and micro-batch, if there is one that can be read."""
+        for draft in self._file.parent.glob(f"{glob.escape(self._file.stem)}.[0-9]*"):  # of a process that was killed
+            with suppress(OSError):
+                draft.unlink()
+        header = _header(self._file)
+        own = (self._trial, self._data_sha256, self._micro_batch)
+        if header is None or (header.trial, header.data_sha256, header.micro_batch) != own:
+            return None
+        return Checkpoint(header.standing, header.spent, _tensors(self._file))
 
-        if not self._file.is_file():
-            return None
-        try:
-            with safe_open(self._file, "pt") as opened:
-                header = Header.model_validate_json(opened.metadata()["header"])
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
-        except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError):
-            return None  # of another version, or damaged: the trial begins anew
-        if (header.trial, header.data_sha256) != (self._trial, self._data_sha256):
-            return None
-        return Checkpoint(header.standing, header.spent, tensors)
+
+def micro_batch_of(file: Path, trial: Trial) -> int | None:
+    """Return how many texts were in a forward pass when `trial` was stopped, or None where it begins anew."""
+    header = _header(file)
+    return header.micro_batch if header is not None and header.trial == trial else None
+
+
+def _header(file: Path) -> Header | None:
+    """Return what the file says of itself, or None where there is none, or it is damaged or of another version."""
+    from safetensors import SafetensorError, safe_open
+
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, "numpy") as opened:
+            return Header.model_validate_json(opened.metadata()["header"])
+    except (OSError, SafetensorError, ValidationError, KeyError, TypeError):
+        return None
+
+
+def _tensors(file: Path) -> Tensors:
+    """Return copies: the originals would keep the file open, and count as memory that training needs."""
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as opened:
+        return {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 - it is no mapping
 
 
 def random_state() -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from loralab.experiment import Trial
+from loralab.places.fresh import ProcessEndedError
 from loralab.places.local import LocalProcesses
 from loralab.progress import Watcher
 from loralab.results import Failure, Measurement
@@ -19,4 +20,4 @@ class Place(Protocol):
         """Carry out `trials` and yield each result as it comes."""
 
 
-__all__ = ["LocalProcesses", "Place"]
+__all__ = ["LocalProcesses", "Place", "ProcessEndedError"]

@@ -17,6 +17,7 @@ from loralab.memory import free_memory, limit_memory
 from loralab.progress import Progress, Watch
 
 T = TypeVar("T")
+TAIL = 20  # lines of a log that a message quotes
 
 
 class ProcessEndedError(Exception):
@@ -25,7 +26,15 @@ class ProcessEndedError(Exception):
     def __init__(self, status: int | None, log: Path) -> None:
         self.status = status
         killed = " (SIGKILL, as a system short of memory sends)" if status == -9 else ""
-        super().__init__(f"the process ended with status {status}{killed}; what it printed is in {log}")
+        super().__init__(f"the process ended with status {status}{killed}\n{_tail(log)}".rstrip())
+
+
+def _tail(log: Path) -> str:
+    """Return the last lines of what the process printed."""
+    try:
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:])
+    except OSError:
+        return ""
 
 
 def in_fresh_process(work: Callable[[Watch], T], log: Path, watch: Watch) -> T:
@@ -54,8 +63,8 @@ def in_fresh_process(work: Callable[[Watch], T], log: Path, watch: Watch) -> T:
 
 
 def _context() -> Any:
-    """Fork from a server that has imported the libraries; spawn on Windows, and where there may be a GPU."""
-    if sys.platform == "win32" or _has_gpu():
+    """Fork from a server that has imported the libraries; spawn on Windows and where there may be a GPU."""
+    if sys.platform in ("win32", "darwin") or _has_gpu():  # on macOS a forked process can't use Metal
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["loralab.places.preload"])
@@ -70,7 +79,10 @@ def _has_gpu() -> bool:
 def _follow(connection: Connection, watch: Watch) -> Any:
     """Pass progress on until the result comes. Raises EOFError where none comes, and the UserError that was met."""
     while True:
-        message = connection.recv()
+        try:
+            message = connection.recv()
+        except OSError as error:  # it ended in the middle of a message
+            raise EOFError from error
         if isinstance(message, UserError):
             raise message
         if not isinstance(message, Progress):

@@ -97,4 +97,5 @@ def _beside(arm: ArmSummary, comparison: Comparison) -> str:
     ]
     word = "more" if difference.mean > 0 else "less"
     amount = numbers.difference(abs(difference.mean), metric).lstrip("+")
-    return f"{arm.name} {amount}{unit} {word}, in {' and '.join(ratios)}"
+    is_same = amount == numbers.difference(0.0, metric).lstrip("+")
+    return f"{arm.name} {'the same' if is_same else f'{amount}{unit} {word}'}, in {' and '.join(ratios)}"

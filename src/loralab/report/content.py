@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loralab.comparison import COSTS, ArmSummary, Comparison
+from loralab.experiment import Conditions
 from loralab.report import numbers
+from loralab.results import Seconds
 from loralab.tasks.metrics import Metric
+
+SCHEDULES = {"linear": "linear decay", "cosine": "decay along a cosine", "constant": "a constant rate"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def costs(comparison: Comparison) -> Table:
 
 def speeds(comparison: Comparison) -> Table:
     """Seconds by what they were spent on, and throughput: means over seeds."""
-    phases = ("reading", "tokenising", "loading", "training", "validation", "evaluation", "saving")
+    phases = tuple(Seconds.model_fields)
     rows = []
     for arm in comparison.arms.values():
         found = list(arm.measurements.values())
@@ -134,7 +138,8 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         return {}
     first = comparison.measurements[0]
     conditions, data, machine = first.trial.conditions, first.data, first.environment
-    length = f"{conditions.epochs} epochs" if conditions.epochs else f"{conditions.steps} steps"
+    length = f"{conditions.epochs} epochs of " if conditions.epochs else ""
+    length += f"{first.course.planned_steps // (conditions.epochs or 1):,} steps"
     batch = conditions.batch_size * conditions.accumulation
     cut = ", ".join(f"{100 * share:.1f} % of {split}" for split, share in data.truncated.items())
     return {
@@ -145,8 +150,10 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         "Texts shared": f"{data.shared:,} of train also stand in test; {data.dropped:,} were dropped for it",
         "Rows without text": ", ".join(f"{count:,} of {split}" for split, count in data.without_text.items()) or "none",
         "Texts cut": f"{cut}, at {conditions.task.max_length} tokens",
-        "Training": f"{length}, {batch} texts a step, {first.sameness.steps:,} steps, AdamW, warm-up over "
-        f"{100 * conditions.warmup:g} % of the steps, then linear decay, weight decay {conditions.weight_decay:g}",
+        "Training": f"{length}, {batch} texts a step, AdamW, warm-up over "
+        f"{100 * conditions.warmup:g} % of the steps, then {SCHEDULES[conditions.schedule]}, weight decay "
+        f"{conditions.weight_decay:g}, gradients clipped at {conditions.max_grad_norm:g}",
+        "Besides": ", ".join(_besides(conditions)) or "nothing",
         "Precision": f"{machine.precision} in training; scores and saved models are float32",
         "Seeds": f"{', '.join(map(str, comparison.experiment.seeds))}; learning rates were chosen on validation with "
         f"seed {comparison.experiment.tuning_seed}",
@@ -156,6 +163,24 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         + f", Python {machine.python}"
         + (f", loralab commit {machine.commit}" if machine.commit else ""),
     }
+
+
+def _besides(conditions: Conditions) -> list[str]:
+    """Name what is not usual in training."""
+    task, told = conditions.task, []
+    if task.label_smoothing:
+        told.append(f"label smoothing {task.label_smoothing:g}")
+    if task.class_weights == "balanced":
+        told.append("labels weighted to count alike")
+    elif task.class_weights is not None:
+        told.append(
+            "labels weighted: " + ", ".join(f"{name} {weight:g}" for name, weight in task.class_weights.items())
+        )
+    if conditions.early_stopping is not None:
+        told.append(f"stopped early after {conditions.early_stopping} validations without a better score")
+    if conditions.gradient_checkpointing:
+        told.append("gradient checkpointing")
+    return told
 
 
 def loading(comparison: Comparison) -> Mapping[str, str]:

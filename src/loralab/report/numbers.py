@@ -54,7 +54,7 @@ def cost(value: float, quantity: Quantity) -> str:
 def duration(seconds: float) -> str:
     """Write seconds, and minutes and hours where there are some: '8.4 s', '12 min', '3 h 05 min'."""
     if seconds < 100:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.0f} s" if seconds >= 10 and seconds == round(seconds) else f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 

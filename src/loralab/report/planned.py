@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from loralab import power
 from loralab.experiment import Experiment
-from loralab.forecast import ArmForecast, Forecast, rehearsed_trials
-from loralab.plan import count_trials
+from loralab.forecast import ArmForecast, Forecast
+from loralab.plan import certain_trials, count_trials
 from loralab.report import numbers
 from loralab.report.content import Table
 from loralab.results import Failure, Parameters
@@ -19,7 +19,7 @@ def trials(experiment: Experiment) -> Table:
     """Every trial; what depends on results to come stands in words."""
     tuned = [name for name, arm in experiment.arms.items() if arm.is_tuned]
     rows, finals = [], []
-    for trial in rehearsed_trials(experiment):
+    for trial in certain_trials(experiment):
         rate, seed = numbers.rate(trial.learning_rate), str(trial.seed)
         if trial.stage == "tuning":
             rows.append(["tuning", trial.arm, rate, seed, "validation"])
@@ -44,7 +44,8 @@ def parameters(found: Mapping[str, Parameters]) -> Table:
 def forecast(found: Forecast) -> Table:
     """What each arm is expected to take."""
     header = ["Arm", "Trained", "of all", "Training", "Tuning trial", "Final trial", "Memory", "Fits"]
-    return Table(header, [[name, *_expected(arm)] for name, arm in found.arms.items()])
+    batch_size = found.experiment.conditions.batch_size
+    return Table(header, [[name, *_expected(arm, batch_size)] for name, arm in found.arms.items()])
 
 
 def in_all(found: Forecast) -> str:
@@ -56,6 +57,14 @@ def in_all(found: Forecast) -> str:
     text += f", without {', '.join(left_out)}" if left_out else ""
     free = [arm.rehearsal.free_memory for arm in found.arms.values() if not isinstance(arm.rehearsal, Failure)]
     return text + (f". Free memory: {numbers.size(min(free))}." if free else ".")
+
+
+def failed(found: Forecast) -> list[str]:
+    """Say what went wrong in rehearsals."""
+    rehearsals = {name: arm.rehearsal for name, arm in found.arms.items()}
+    return [
+        f"{name} failed, {one.reason}: {one.message}" for name, one in rehearsals.items() if isinstance(one, Failure)
+    ]
 
 
 def decidable(experiment: Experiment, test_rows: int, disagreement: float = power.DISAGREEMENT) -> list[str]:
@@ -104,11 +113,13 @@ def _trained(counted: Parameters) -> list[str]:
     return [f"{counted.trainable:,}", f"{100 * counted.trainable / counted.total:.3g} %"]
 
 
-def _expected(arm: ArmForecast) -> list[str]:
+def _expected(arm: ArmForecast, batch_size: int) -> list[str]:
     found = arm.rehearsal
     if isinstance(found, Failure):
         return [*[numbers.UNKNOWN] * 6, found.reason]
     stages = [numbers.duration(arm.trial_seconds(stage) or 0.0) for stage in ("tuning", "final")]
     memory = numbers.UNKNOWN if found.training_memory is None else numbers.size(found.training_memory)
     fits = {True: "yes", False: "no", None: numbers.UNKNOWN}[arm.fits]
+    if found.micro_batch < batch_size:
+        fits = f"{found.micro_batch} texts at a time"
     return [*_trained(found.parameters), numbers.duration(found.training_seconds), *stages, memory, fits]

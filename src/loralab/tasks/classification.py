@@ -215,16 +215,18 @@ class Classification(Settings):
         PEFT builds the base model anew from the checkpoint's own configuration, which knows neither the labels nor, in
         a decoder, the padding token.
         """
+        tokenizer = f'tokenizer = AutoTokenizer.from_pretrained("{folder}")'
         if not adapter:
-            return f'from transformers import {AUTO_CLASS}\nmodel = {AUTO_CLASS}.from_pretrained("{folder}")'
+            load = f'model = {AUTO_CLASS}.from_pretrained("{folder}")'
+            return f"from transformers import {AUTO_CLASS}, AutoTokenizer\n{load}\n{tokenizer}"
         config = network.config
         arguments = {"num_labels": config.num_labels, "id2label": config.id2label, "dtype": "float32"}
         if config.pad_token_id is not None:
             arguments["pad_token_id"] = config.pad_token_id
         listed = "".join(f",\n    {name}={value!r}" for name, value in arguments.items())
         return (
-            f"from peft import {PEFT_AUTO_CLASS}\n"
-            f'model = {PEFT_AUTO_CLASS}.from_pretrained(\n    "{folder}"{listed},\n)'
+            f"from peft import {PEFT_AUTO_CLASS}\nfrom transformers import AutoTokenizer\n"
+            f'model = {PEFT_AUTO_CLASS}.from_pretrained(\n    "{folder}"{listed},\n)\n{tokenizer}'
         )
 
 

@@ -1,0 +1,63 @@
+"""What an error means for the trial that met it: an answer about the arm, a bug, or the user's to put right."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from loralab.errors import DivergedError, UserError
+from loralab.experiment import Trial
+from loralab.memory import is_out_of_memory, release_memory
+from loralab.results import Failure
+
+T = TypeVar("T")
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+FULL_DISK_PHRASES = ("No space left on device", "not enough space on the disk", "quota exceeded")
+
+
+def in_parts_that_fit(trial: Trial, micro_batch: int, work: Callable[[int], T]) -> T | Failure:
+    """Return what `work` gives with so many texts in a forward pass, or with half as many where memory runs out.
+
+    It is halved down to one; what goes wrong otherwise is returned as a Failure. Raises UserError for what the user can
+    put right.
+    """
+    while True:
+        try:
+            return work(micro_batch)
+        except Exception as error:
+            found = failure(trial, error)
+        if found.reason != "out of memory" or micro_batch == 1:
+            return found
+        micro_batch = (micro_batch + 1) // 2
+        release_memory()
+
+
+def failure(trial: Trial, error: Exception) -> Failure:
+    """Return what `error` means for `trial`. What the user can put right is raised as a UserError."""
+    if isinstance(error, UserError):
+        raise error
+    if _is_full_disk(error):
+        raise UserError(f"the disk is full ({error}); make room and start again: what is finished is kept") from error
+    if isinstance(error, DivergedError):
+        return Failure(trial=trial, reason="diverged", message=str(error))
+    if is_out_of_memory(error):
+        again = f"once there is more memory, remove trials/{trial.id}.json to carry it out again"
+        return Failure(trial=trial, reason="out of memory", message=f"{error} ({again})")
+    trace = "".join(traceback.format_exception(error))
+    return Failure(trial=trial, reason="crashed", message=repr(error), traceback=trace)
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Look along the chain of causes: safetensors and tokenizers wrap what the system says in types of their own."""
+    return any(
+        (isinstance(one, OSError) and one.errno in FULL_DISK) or any(phrase in str(one) for phrase in FULL_DISK_PHRASES)
+        for one in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
