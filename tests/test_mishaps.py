@@ -323,3 +323,14 @@ def test_nothing_is_written_for_an_experiment_that_can_not_be_carried_out(
     new = desk.out.with_name("new")
     fails(monkeypatch, capsys, "run", str(desk.file), "--out", str(new))
     assert not new.exists()
+
+
+def test_an_added_arm_that_can_not_be_carried_out_leaves_the_folder_as_it_was(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = desk.fingerprint()
+    method = {"kind": "lora", "rank": 33, "alpha": 8}
+    desk.change("arms.large", {"method": method, "learning_rates": [1e-3, 1e-2]})
+    told = fails(monkeypatch, capsys, "run", str(desk.file), "--out", str(desk.out))
+    assert "arms.large.method.rank" in told
+    assert desk.fingerprint() == before

@@ -7,21 +7,27 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, DistilBertConfig, GPT2Config, LlamaConfig, RobertaConfig
 
 from architectures import save_base
 from loralab import pretrained
 from loralab.errors import UserError
 
+TINY = {
+    "vocab_size": 20,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+    "pad_token_id": 1,
+}
 PACKAGED = "package:all-MiniLM-L6-v2"
 
 
 def test_the_packaged_model_is_the_published_one() -> None:
     folder = Path(pretrained.locate(PACKAGED))
     assert (folder / "model.safetensors").is_file()
-    config = pretrained.read_config(PACKAGED)
-    assert config is not None
-    assert config["hidden_size"] == 384
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"] == 384
 
 
 def test_a_packaged_model_that_was_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,3 +225,18 @@ def test_a_hub_model_with_pickled_weights_alone_says_how_to_convert_them(monkeyp
     monkeypatch.setattr(AutoModelForSequenceClassification, "from_pretrained", refuse)
     with pytest.raises(UserError, match="use_safetensors=False"):
         pretrained.load_model(AutoModelForSequenceClassification, "a/b", "SEQ_CLS", num_labels=3)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (DistilBertConfig(vocab_size=20, dim=8, hidden_dim=8, n_layers=1, n_heads=2, max_position_embeddings=64), 64),
+        (RobertaConfig(**TINY, max_position_embeddings=66), 64),
+        (GPT2Config(vocab_size=20, n_embd=8, n_layer=1, n_head=2, n_positions=32), 32),
+        (LlamaConfig(**TINY, max_position_embeddings=32), None),
+    ],
+    ids=["distilbert", "roberta", "gpt2", "llama"],
+)
+def test_a_table_of_positions_limits_how_many_tokens_are_read(config: Any, expected: int | None) -> None:
+    """RoBERTa's numbers begin behind the padding's; Llama computes its positions."""
+    assert pretrained.most_positions(AutoModelForSequenceClassification.from_config(config)) == expected

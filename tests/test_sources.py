@@ -103,3 +103,11 @@ def test_the_hub_s_word_on_configurations_and_splits_reaches_the_user(monkeypatc
 def test_more_rows_than_there_are_is_an_error(toy_data: Path) -> None:
     with pytest.raises(UserError, match=r"data\.rows\.train: 500 rows asked for, but there are 240"):
         Data(source=str(toy_data), rows=RowCounts(train=500)).read()
+
+
+def test_labels_are_checked_in_the_rows_that_are_used(toy_data: Path) -> None:
+    """Six labels in the file, of which a sample of three rows can hold three at the most."""
+    with pytest.raises(UserError, match="test: labels that no row of train has"):
+        Data(source=str(toy_data), rows=RowCounts(train=3)).read()
+    with pytest.raises(UserError, match="every row in use has the label"):
+        Data(source=str(toy_data), rows=RowCounts(train=1)).read()

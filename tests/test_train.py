@@ -311,6 +311,28 @@ def test_where_memory_runs_out_smaller_parts_give_the_same_training(
     )
 
 
+def test_where_memory_runs_out_in_evaluation_its_batches_alone_are_halved(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loralab.tasks import Classification
+
+    trial = trial_of(make_experiment())
+    whole = carry_out(trial, tmp_path / "whole", silent)
+    logits = Classification.logits
+
+    def short_of_memory(self: Classification, network: Any, batch: Any) -> Any:
+        if len(batch["labels"]) > 8:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return logits(self, network, batch)
+
+    monkeypatch.setattr(Classification, "logits", short_of_memory)
+    parts = carry_out(trial, tmp_path / "parts", silent)
+    assert parts.course.micro_batch == 8
+    assert whole.items is not None
+    assert parts.items is not None
+    assert parts.items.log_losses == pytest.approx(whole.items.log_losses, rel=1e-4)
+
+
 def test_where_one_text_is_too_much_the_trial_is_out_of_memory(
     make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from loralab import pretrained
 from loralab.comparison import Comparison, compare
 from loralab.data.rows import LabelledData
-from loralab.experiment import UNTOUCHED, Experiment, Trial
+from loralab.experiment import Experiment, Trial
 from loralab.folder import ResultsFolder
 from loralab.forecast import ArmForecast, Forecast
 from loralab.inspection import inspect_arms
@@ -40,9 +40,8 @@ def run(
     data = check(experiment)
     for warning in planned.too_small(experiment, len(data.test)):
         watcher.warn(warning)
-    carrying = _Carrying(experiment, ResultsFolder(Path(folder)), place or LocalProcesses(), watcher)
-    if not carrying.folder.holds_experiment():
-        carrying.look_ahead(experiment.arms)  # nothing is written for an experiment that can't be carried out
+    carrying = _Carrying(ResultsFolder(Path(folder)), place or LocalProcesses(), watcher)
+    _look_ahead(experiment, carrying.folder)
     with carrying.folder.locked():
         carrying.folder.keep_experiment(experiment, data.sha256())
         at_most = count_trials(experiment)[1]
@@ -120,10 +119,8 @@ def forecast(experiment: Experiment, watcher: Watcher | None = None) -> Forecast
 class _Carrying:
     """An experiment under way: what is known so far, and how to learn the rest."""
 
-    def __init__(self, experiment: Experiment, folder: ResultsFolder, place: Place, watcher: Watcher) -> None:
+    def __init__(self, folder: ResultsFolder, place: Place, watcher: Watcher) -> None:
         self.folder = folder
-        self._experiment = experiment
-        self._inspected: set[str] = set()
         self.results: dict[str, Measurement | Failure] = {}
         self._place = place
         self._watcher = watcher
@@ -138,18 +135,18 @@ class _Carrying:
         self.results.update({name: result for name, result in known.items() if result is not None})
         self._watcher.expect(expected, len(self.results))
         missing = [trial for trial in trials if trial.id not in known]
-        self.look_ahead({trial.arm for trial in missing} - {result.trial.arm for result in self.results.values()})
         for result in self._place.run(missing, self.folder.path, self._watcher):
             self.folder.keep(result)
             self.results[result.trial.id] = result
             self._watcher.finish(result)
 
-    def look_ahead(self, arms: Collection[str]) -> None:
-        """Find the mistakes of `arms` before anything is spent on them, if that was not done yet."""
-        if set(arms) - self._inspected - {UNTOUCHED}:
-            self._inspected = set(self._experiment.arms)
-            with suppress(ProcessEndedError):  # what nobody foresaw is told by the trials that meet it
-                inspect(self._experiment)
+
+def _look_ahead(experiment: Experiment, folder: ResultsFolder) -> None:
+    """Find the mistakes of arms that are new to the folder, before anything is spent on them or written."""
+    known = folder.experiment().arms if folder.holds_experiment() else {}
+    if experiment.arms.keys() - known.keys():
+        with suppress(ProcessEndedError):  # what nobody foresaw is told by the trials that meet it
+            inspect(experiment)
 
 
 def _is_settled(result: Measurement | Failure | None) -> bool:

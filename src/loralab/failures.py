@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from loralab.errors import DivergedError, UserError
 from loralab.experiment import Trial
-from loralab.memory import is_out_of_memory, release_memory
+from loralab.memory import is_out_of_memory
 from loralab.results import Failure
 
 T = TypeVar("T")
@@ -17,25 +17,15 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 FULL_DISK_PHRASES = ("No space left on device", "not enough space on the disk", "quota exceeded")
 
 
-def in_parts_that_fit(trial: Trial, micro_batch: int, work: Callable[[int], T]) -> T | Failure:
-    """Return what `work` gives with so many texts in a forward pass, or with half as many where memory runs out.
-
-    It is halved down to one; what goes wrong otherwise is returned as a Failure. Raises UserError for what the user can
-    put right.
-    """
-    while True:
-        try:
-            return work(micro_batch)
-        except Exception as error:
-            found = failure(trial, error)
-        if found.reason != "out of memory" or micro_batch == 1:
-            return found
-        micro_batch = (micro_batch + 1) // 2
-        release_memory()
+def attempted(trial: Trial, work: Callable[[], T]) -> T | Failure:
+    """Return what `work` gives for `trial`, or a Failure. Raises UserError for what the user can put right."""
+    try:
+        return work()
+    except Exception as error:
+        return _failure(trial, error)
 
 
-def failure(trial: Trial, error: Exception) -> Failure:
-    """Return what `error` means for `trial`. What the user can put right is raised as a UserError."""
+def _failure(trial: Trial, error: Exception) -> Failure:
     if isinstance(error, UserError):
         raise error
     if _is_full_disk(error):

@@ -7,14 +7,16 @@ import gc
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import psutil
 
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -146,6 +148,21 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in OUT_OF_MEMORY)
+
+
+def in_parts_that_fit(size: int, work: Callable[[int], T]) -> T:
+    """Return what `work` gives with parts of `size`, or of half that, down to one, where memory runs out.
+
+    Raises whatever else `work` raises.
+    """
+    while True:
+        try:
+            return work(size)
+        except Exception as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+        size = (size + 1) // 2
+        release_memory()
 
 
 def free_on(device: torch.device) -> int:

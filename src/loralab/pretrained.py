@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ _HOW_TO_CONVERT = (
     "if you trust its source, convert it: "
     "AutoModel.from_pretrained(DIR, use_safetensors=False).save_pretrained(NEW), and the tokenizer too"
 )
+
+
+_POSITIONS = ("position_embeddings", "embed_positions", "wpe")  # names of the table of positions
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ def _check_weights(folder: Path) -> None:
         raise UserError(f"model: {folder} has no weights (model.safetensors); name a saved transformers model")
 
 
+@cache  # reading 90 MB takes a while, and a model is located again and again
 def _packaged_folder(name: str) -> Path:
     if name not in PACKAGED:
         raise UserError(f"model: no packaged model is called {name!r}; there is: {', '.join(PACKAGED)}")
@@ -123,12 +128,6 @@ def _packaged_folder(name: str) -> Path:
             f"  reinstall it: pip install --force-reinstall '{packaged.install}'"
         )
     return folder
-
-
-def read_config(model: str) -> dict[str, Any] | None:
-    """Return the model's `config.json` without importing torch, or None where only the hub has it."""
-    folder = Path(locate(model))
-    return _read_config(folder) if folder.is_dir() else None
 
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
@@ -255,6 +254,18 @@ def reads_last_token(network: Any) -> bool:
     transformers 5 calls the head of such a classifier `score` (CTRL apart).
     """
     return hasattr(network, "score")
+
+
+def most_positions(network: PreTrainedModel) -> int | None:
+    """Return how many tokens the network has positions for, or None where it computes positions without a table."""
+    from torch import nn
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Embedding) and name.rsplit(".", 1)[-1] in _POSITIONS:
+            # RoBERTa and its kin begin behind the padding's number, OPT at an offset.
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            return int(module.num_embeddings) - unused - int(getattr(module, "offset", 0))
+    return None
 
 
 def head_modules(loaded: Loaded) -> list[str]:

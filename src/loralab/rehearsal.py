@@ -17,9 +17,9 @@ from loralab.engine.optimise import Optimiser
 from loralab.engine.setup import Ready, set_up
 from loralab.engine.stepping import Stepper
 from loralab.experiment import Trial
-from loralab.failures import in_parts_that_fit
+from loralab.failures import attempted
 from loralab.measure import Meter
-from loralab.memory import free_on, release_memory
+from loralab.memory import free_on, in_parts_that_fit, release_memory
 from loralab.methods import Untouched
 from loralab.progress import Progress, Watch
 from loralab.results import Failure, Parameters
@@ -49,7 +49,8 @@ class Rehearsal(Settings):
 
 def rehearse(trial: Trial, watch: Watch) -> Rehearsal | Failure:
     """Take a few steps of `trial`, the longest texts among them. Raises UserError for what the user can put right."""
-    return in_parts_that_fit(trial, trial.conditions.batch_size, partial(_rehearse, trial, watch))
+    work = partial(_rehearse, trial, watch)
+    return attempted(trial, lambda: in_parts_that_fit(trial.conditions.batch_size, work))
 
 
 def _rehearse(trial: Trial, watch: Watch, micro_batch: int) -> Rehearsal:

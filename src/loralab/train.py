@@ -26,10 +26,10 @@ from loralab.engine.setup import Ready, set_up
 from loralab.engine.stepping import Stepper
 from loralab.errors import DivergedError
 from loralab.experiment import Trial
-from loralab.failures import in_parts_that_fit
+from loralab.failures import attempted
 from loralab.folder import ResultsFolder
 from loralab.measure import Meter, bytes_in, environment
-from loralab.memory import release_memory
+from loralab.memory import in_parts_that_fit, release_memory
 from loralab.methods import Untouched
 from loralab.progress import Progress, Teller, Watch
 from loralab.results import Course, DataFacts, Failure, Measurement, Point, Sameness, Saved, Seconds, Throughput
@@ -49,7 +49,7 @@ def attempt(trial: Trial, folder: Path, watch: Watch) -> Measurement | Failure:
     """
     begun_with = micro_batch_of(ResultsFolder(folder).checkpoint_file(trial), trial)
     work = partial(carry_out, trial, folder, watch)
-    return in_parts_that_fit(trial, begun_with or trial.conditions.batch_size, work)
+    return attempted(trial, lambda: in_parts_that_fit(begun_with or trial.conditions.batch_size, work))
 
 
 def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Measurement:

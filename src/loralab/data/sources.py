@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -93,13 +93,12 @@ class Data(Settings):
         labels = number_labels({split: found.labels for split, found in cells.items()}, names, self.source)
         rows = {split: Rows(found.ids, found.texts, labels.indices[split]) for split, found in cells.items()}
         splits, dropped = self._split(rows)
-        mistakes = [mistake for split in SPLITS for mistake in self._mistakes(split, splits, labels.names)]
-        if mistakes:
-            raise MistakesError(self.source, mistakes)
+        self._refuse(self._too_few(split, found) for split, found in splits.items())
         used = {
             split: found.take(stratified_order(found.labels, self.seed)[: getattr(self.rows, split)])
             for split, found in splits.items()
         }
+        self._refuse(_untaught(split, used, labels.names) for split in SPLITS)
         flaws = Flaws(
             shared=len(_shared(used["train"], used["test"])),
             dropped=dropped,
@@ -137,17 +136,32 @@ class Data(Settings):
         in_proportion = min(max(round(VALIDATION_SHARE * used), VALIDATION_LEAST), VALIDATION_MOST)
         return self.rows.validation or min(in_proportion, round(VALIDATION_SHARE * there))
 
-    def _mistakes(self, split: str, splits: Mapping[str, Rows], names: Sequence[str]) -> Iterator[str]:
-        """Say why the split can't be used as it is."""
-        rows, asked = splits[split], getattr(self.rows, split)
+    def _refuse(self, found: Iterable[str | None]) -> None:
+        mistakes = [mistake for mistake in found if mistake is not None]
+        if mistakes:
+            raise MistakesError(self.source, mistakes)
+
+    def _too_few(self, split: str, rows: Rows) -> str | None:
+        """Say why there are not enough rows in the split, or None."""
+        asked = getattr(self.rows, split)
         if asked is not None and asked > len(rows):
-            yield f"data.rows.{split}: {asked} rows asked for, but there are {len(rows)}"
-        elif not len(rows):
-            yield f"{split}: no rows are left for it; the source has too few"
-        lacking = sorted(set(rows.labels) - set(splits["train"].labels))
-        if lacking:
-            listed = ", ".join(shortened([repr(names[label]) for label in lacking], "labels"))
-            yield f"{split}: labels that no row of train has: {listed}"
+            return f"data.rows.{split}: {asked} rows asked for, but there are {len(rows)}"
+        return None if len(rows) else f"{split}: no rows are left for it; the source has too few"
+
+
+def _untaught(split: str, used: Mapping[str, Rows], names: Sequence[str]) -> str | None:
+    """Say which labels of the split no row of train in use has, or that train teaches a single one, or None."""
+    taught = set(used["train"].labels)
+    if split == "train":
+        (only, *others) = sorted(taught)
+        return (
+            None if others else f"train: every row in use has the label {names[only]!r}; there is nothing to tell apart"
+        )
+    lacking = sorted(set(used[split].labels) - taught)
+    if not lacking:
+        return None
+    listed = ", ".join(shortened([repr(names[label]) for label in lacking], "labels"))
+    return f"{split}: labels that no row of train has: {listed}"
 
 
 def _shared(train: Rows, test: Rows) -> frozenset[int]:

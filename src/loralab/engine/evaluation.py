@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from loralab.engine.batches import evaluation_batches
+from loralab.memory import in_parts_that_fit
 from loralab.tasks import Task
 from loralab.tasks.classification import Examples
 
@@ -29,21 +31,36 @@ def predict(
 ) -> npt.NDArray[np.float32]:
     """Return the network's logits for every example, (rows, labels), in the order of the examples, dropout off.
 
-    `batch_size` is that of training; `told` hears of the batches done and their total.
+    `batch_size` is that of training; `told` hears of the batches done and their total. Batches are halved where memory
+    runs out, since evaluation should not decide how training is cut up.
     """
+    was_training = network.training
+    network.eval()
+    try:
+        work = partial(_predict, network, task, examples, tokenizer, told)
+        return in_parts_that_fit(BATCHES * batch_size, work)
+    finally:
+        network.train(was_training)
+
+
+def _predict(
+    network: nn.Module,
+    task: Task,
+    examples: Examples,
+    tokenizer: PreTrainedTokenizerBase,
+    told: Callable[[int, int], None],
+    size: int,
+) -> npt.NDArray[np.float32]:
     import torch
 
     device = next(network.parameters()).device
-    batches = evaluation_batches(examples.lengths, BATCHES * batch_size)
+    batches = evaluation_batches(examples.lengths, size)
     found: list[npt.NDArray[Any]] = []
-    was_training = network.training
-    network.eval()
     with torch.inference_mode():
         for done, indices in enumerate(batches, start=1):
             batch = {name: tensor.to(device) for name, tensor in task.collate(examples, indices, tokenizer).items()}
             found.append(task.logits(network, batch).cpu().numpy())
             told(done, len(batches))
-    network.train(was_training)
     logits = np.concatenate(found)
     restored = np.empty_like(logits)
     restored[np.concatenate(batches)] = logits

@@ -14,7 +14,7 @@ from loralab.engine.precision import Precision, choose_precision
 from loralab.errors import UserError
 from loralab.experiment import Trial
 from loralab.measure import Meter, count_parameters
-from loralab.pretrained import load_tokenizer
+from loralab.pretrained import load_tokenizer, locate
 from loralab.results import Parameters
 from loralab.tasks.classification import Examples
 
@@ -49,6 +49,8 @@ def set_up(trial: Trial, meter: Meter) -> Ready:
     with meter.phase("reading"):
         data = task.read()
         weights = task.weights(data.train, data.label_names)
+    with meter.phase("loading"):
+        locate(conditions.model)  # a packaged file is compared with the published one, once, and not while tokenising
     with meter.phase("tokenising"):
         tokenizer = load_tokenizer(conditions.model)
         rows = {"train": data.train, "validation": data.validation, "test": data.test}

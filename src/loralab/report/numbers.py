@@ -1,4 +1,4 @@
-"""How numbers are written for people. The only place that rounds."""
+"""How numbers are written for people."""
 
 from __future__ import annotations
 

@@ -132,6 +132,9 @@ class Classification(Settings):
             id2label=dict(enumerate(label_names)),
             label2id={name: index for index, name in enumerate(label_names)},
         )
+        most = pretrained.most_positions(loaded.network)
+        if most is not None and self.max_length > most:
+            raise UserError(f"task.max_length: this model has {most} positions, fewer than {self.max_length} tokens")
         config = loaded.network.config
         if config.pad_token_id is None or pretrained.reads_last_token(loaded.network):
             config.pad_token_id = (
