@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,14 @@ def make_experiment(toy_model: Path, toy_data: Path) -> MakeExperiment:
         return parse_experiment(toy_file(toy_model, toy_data, **changes), "toy.yaml")
 
     return make
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What `loralab WORDS` says on standard error when it exits with status 2."""
+    from loralab.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["loralab", *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    return capsys.readouterr().err

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from conftest import toy_file
-from loralab.cli import app, main
+from conftest import fails, toy_file
+from loralab.cli import app
 
 RUNNER = CliRunner()
 
@@ -18,15 +18,6 @@ def toy_yaml(toy_model: Path, toy_data: Path, tmp_path: Path) -> Path:
     file = tmp_path / "toy.yaml"
     file.write_text(yaml.safe_dump(toy_file(toy_model, toy_data), sort_keys=False), encoding="utf-8")
     return file
-
-
-def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What `loralab WORDS` says on standard error when it exits with status 2."""
-    monkeypatch.setattr(sys, "argv", ["loralab", *words])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 2
-    return capsys.readouterr().err
 
 
 def test_plan_lists_every_trial(toy_yaml: Path) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import sentences, toy_file, write_jsonl
-from loralab.cli import main
+from conftest import fails, sentences, toy_file, write_jsonl
 from loralab.folder import ResultsFolder
 
 
@@ -235,15 +233,6 @@ def test_a_mishap_is_one_message_and_loses_nothing(
     assert [part for part in expected if places.get(part, part) not in told] == []
     assert "Traceback" not in told
     assert desk.fingerprint() == before
-
-
-def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What `loralab WORDS` says on standard error when it exits with status 2, on one line."""
-    monkeypatch.setattr(sys, "argv", ["loralab", *words])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 2
-    return capsys.readouterr().err
 
 
 def test_several_mistakes_are_told_at_once(
