@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from loralab.errors import UserError
-from loralab.memory import free_memory, limit_memory
+from loralab.memory import free_memory, keep_few_kernels, limit_memory
 from loralab.progress import Progress, Watch
 
 T = TypeVar("T")
@@ -96,6 +96,7 @@ def _child(work: Callable[[Watch], object], log: Path, connection: Connection) -
     with log.open("wb") as file:  # the libraries' warnings belong there, not into the live view
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    keep_few_kernels()
     if not _has_gpu():
         limit_memory(free_memory())
     try:
