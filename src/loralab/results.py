@@ -81,6 +81,14 @@ class Sameness(Settings):
     tokens: int  # real tokens trained on
 
 
+class Check(Settings):
+    """Something that must be true of every final trial, looked at after it; where one isn't, its arm is void."""
+
+    name: str
+    passed: bool
+    seen: str  # what was looked at, and what it showed
+
+
 class Course(Settings):
     """How training went, where that may differ from what was planned."""
 
@@ -129,6 +137,8 @@ class Measurement(Settings):
     sameness: Sameness
     course: Course
     environment: Environment
+    checks: tuple[Check, ...] = ()  # of a final trial that trained something
+    probe: tuple[tuple[float, ...], ...] = ()  # logits of the first test texts, which the saved model must give again
 
 
 class Failure(Settings):
