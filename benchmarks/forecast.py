@@ -3,8 +3,8 @@
     python benchmarks/forecast.py --imdb DIR --out DIR
 
 For the quickstart and for 500 IMDb reviews (MiniLM, 512 tokens, 500 to test on, 2 seeds, a learning rate an arm),
-forecasts the experiment, carries out what is missing of it in `--out`, and writes the table in `benchmarks/forecast.md`:
-seconds of training, peak memory of training, and seconds of all trials. Run nothing beside it.
+forecasts the experiment, carries out what is missing of it in `--out`, and writes `benchmarks/forecast.md`: seconds of
+training, peak memory of training, and seconds of all trials. Run nothing beside it.
 """
 
 from __future__ import annotations
