@@ -103,7 +103,7 @@ def run_peer(script: Path, model: Path, data: Path, method: str, style: str, row
 def run_loralab(model: Path, data: Path, method: str, out: Path) -> Row:
     """Carry out one final trial, as `loralab run` does."""
     experiment = make_experiment(model, data, method)
-    _, trial = final_trials(experiment, choose(experiment, {}))
+    _, trial = final_trials(experiment, choose(experiment, {}), experiment.seeds)
     (result,) = LocalProcesses().run([trial], out, Silent())
     if not isinstance(result, Measurement):
         raise SystemExit(result.message)

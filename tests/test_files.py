@@ -130,7 +130,7 @@ def test_a_key_given_twice_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_experiment_names_the_recipes() -> None:
-    with pytest.raises(UserError, match="recipes are imdb-distilbert, imdb-distilbert-thorough, quickstart"):
+    with pytest.raises(UserError, match="recipes are aa-check, imdb-distilbert, imdb-distilbert-thorough"):
         read_experiment("imbd")
 
 

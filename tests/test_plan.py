@@ -80,7 +80,7 @@ def test_the_extra_try_takes_part_in_the_choice(three_rates: Experiment) -> None
 
 def test_an_arm_whose_every_rate_failed_has_no_final_trials(three_rates: Experiment) -> None:
     results = tuned(three_rates, {"full": (None, None, None), "lora": (0.6, 0.2, 0.9)})
-    trials = final_trials(three_rates, choose(three_rates, results))
+    trials = final_trials(three_rates, choose(three_rates, results), three_rates.seeds)
     assert {trial.arm for trial in trials} == {"untouched", "lora"}
 
 
@@ -95,7 +95,7 @@ def test_an_arm_with_one_rate_is_not_tuned_and_asks_no_tries_of_the_others(make_
 
 def test_arms_take_turns_within_a_seed_after_the_model_as_it_was(three_rates: Experiment) -> None:
     results = tuned(three_rates, {"full": (0.5, 0.3, 0.4), "lora": (0.6, 0.2, 0.9)})
-    first, *trials = final_trials(three_rates, choose(three_rates, results))
+    first, *trials = final_trials(three_rates, choose(three_rates, results), three_rates.seeds)
     assert isinstance(first.method, Untouched)
     assert [(trial.seed, trial.arm) for trial in trials] == [(0, "full"), (0, "lora"), (1, "full"), (1, "lora")]
     assert count_trials(three_rates) == (6 + 4 + 1, 6 + 4 + 1 + 2)

@@ -22,7 +22,7 @@ from loralab.train import attempt
 def trial_of(experiment: Experiment, arm: str = "full", seed: int = 0, **changes: Any) -> Trial:
     rate = experiment.arms[arm].learning_rates[0]
     choices = {name: Choice(name, rate, {}) for name in experiment.arms}
-    trials = final_trials(experiment, choices)
+    trials = final_trials(experiment, choices, experiment.seeds)
     found = next(trial for trial in trials if (trial.arm, trial.seed) == (arm, seed))
     return found.model_copy(update=changes)
 

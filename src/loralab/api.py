@@ -47,9 +47,10 @@ def run(
         at_most = count_trials(experiment)[1]
         carrying.finish(tuning_trials(experiment), at_most)
         carrying.finish(extra_trials(experiment, carrying.results), at_most)
-        final = final_trials(experiment, choose(experiment, carrying.results))
-        carrying.finish(final, len(carrying.results) + len(final))
         comparison = compare(experiment, carrying.results)
+        while comparison.missing:
+            carrying.finish(comparison.missing, len(carrying.results) + len(comparison.missing))
+            comparison = compare(experiment, carrying.results)
         write_report(comparison, carrying.folder.path)
     return comparison
 
@@ -68,7 +69,9 @@ def load(folder: str | Path) -> Comparison:
 
     gather(tuning_trials(experiment))
     gather(extra_trials(experiment, results))
-    gather(final_trials(experiment, choose(experiment, results)))
+    choices = choose(experiment, results)
+    for seeds in experiment.seeds_by_look:
+        gather(final_trials(experiment, choices, seeds))
     return compare(experiment, results)
 
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from loralab import api, power, pretrained, recipes
+from loralab import api, pretrained, recipes
 from loralab.comparison import Comparison
 from loralab.display import Display
 from loralab.errors import UserError
@@ -23,6 +23,7 @@ from loralab.files import read_experiment, read_value
 from loralab.places import ProcessEndedError
 from loralab.report import planned, print_answer
 from loralab.report.content import Table as Content
+from loralab.statistics import power
 
 app = typer.Typer(
     help="Compare full fine-tuning with LoRA on your model, data and machine: tuned alike, over several seeds.",
@@ -37,7 +38,7 @@ ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="An ex
 ModelOption = Annotated[str | None, typer.Option("--model", help="Another model: a folder or a hub id.")]
 DataOption = Annotated[str | None, typer.Option("--data", help="Other data: a file, a folder or a hub id.")]
 RowsOption = Annotated[str | None, typer.Option("--rows", metavar="train=N,...", help="Rows to use of each split.")]
-SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds.")]
+SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="N|auto", help="How many; auto: as it takes.")]
 ArmsOption = Annotated[str | None, typer.Option("--arms", metavar="NAME,...", help="Only these arms.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Any setting, such as conditions.epochs=2.")
@@ -211,7 +212,7 @@ def _read(
     model: str | None,
     data: str | None,
     rows: str | None,
-    seeds: int | None,
+    seeds: str | None,
     arms: str | None,
     changes: list[str] | None,
 ) -> Experiment:
@@ -223,7 +224,7 @@ def _read(
     for split, count in _pairs(rows.split(",") if rows else [], "--rows", "train=N,test=N"):
         places[f"conditions.task.data.rows.{split}"] = count
     if seeds is not None:
-        places["seeds"] = seeds
+        places["seeds"] = read_value(seeds, "--seeds")
     for place, value in _pairs(changes or [], "--set", "PLACE=VALUE"):
         places[place] = value
     return read_experiment(experiment, places, arms.split(",") if arms else ())

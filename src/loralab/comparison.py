@@ -1,68 +1,23 @@
-"""From results to a Comparison: every arm beside the baseline, paired by seed. Numbers only; the report words them.
-
-What stands here describes: means, spread over seeds, paired differences and ratios. It claims nothing beyond them.
-"""
+"""From results to a Comparison: every arm beside the baseline, judged. Numbers and decisions; the report words them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 
-from loralab.experiment import UNTOUCHED, Experiment
+from loralab.differences import differences, right_by_seed
+from loralab.experiment import UNTOUCHED, Experiment, Trial
+from loralab.fairness import ByArm, Fairness, examine
 from loralab.plan import Choice, Results, choose, final_trials
+from loralab.recommendation import Recommendation, recommend
 from loralab.results import Failure, Measurement
+from loralab.statistics.decisions import MarginAnswer, Verdict, judge, mcnemar
+from loralab.statistics.estimate import Estimate
+from loralab.statistics.needed import is_beyond_seeds
+from loralab.statistics.resampling import DRAWS
+from loralab.summary import ArmSummary, Spread, costs, ratios
 
-
-@dataclass(frozen=True)
-class Quantity:
-    """A cost that can be compared: its unit, and where it is read. Less of it is better."""
-
-    name: str
-    title: str
-    unit: str  # 's', 'bytes' or 'count'
-    read: Callable[[Measurement], float | None]
-
-
-COSTS = (
-    Quantity("training_seconds", "Training time", "s", lambda m: m.seconds.training),
-    Quantity("training_memory", "Peak memory, training", "bytes", lambda m: m.memory.training),
-    Quantity("evaluation_memory", "Peak memory, evaluation", "bytes", lambda m: m.memory.evaluation),
-    Quantity("trainable_parameters", "Trainable parameters", "count", lambda m: m.parameters.trainable),
-    Quantity("saved_bytes", "Size on disk", "bytes", lambda m: m.saved.bytes if m.saved else None),
-)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A figure over seeds."""
-
-    values: Mapping[int, float]  # seed -> value
-
-    @property
-    def mean(self) -> float:
-        """The mean over seeds."""
-        return fmean(self.values.values())
-
-    @property
-    def deviation(self) -> float | None:
-        """The sample standard deviation over seeds, or None for a single one."""
-        return stdev(self.values.values()) if len(self.values) > 1 else None
-
-
-@dataclass(frozen=True)
-class ArmSummary:
-    """One arm in every quantity."""
-
-    name: str
-    choice: Choice | None  # of its learning rate; None for the untouched model
-    measurements: Mapping[int, Measurement]  # by seed
-    failures: tuple[Failure, ...]
-    scores: Mapping[str, Spread]  # by metric, on test
-    differences: Mapping[str, Spread]  # by metric: this arm less the baseline, seed by seed
-    costs: Mapping[str, Spread]  # by quantity; one that is unknown is left out
-    ratios: Mapping[str, float]  # by quantity: geometric mean over seeds of this arm by the baseline
+DESCRIPTIVE_DRAWS = 1_000  # for metrics about which nothing is decided: the error of their intervals is 2 %
 
 
 @dataclass(frozen=True)
@@ -73,12 +28,34 @@ class Comparison:
     arms: Mapping[str, ArmSummary]  # the baseline among them, in the order of the experiment
     untouched: ArmSummary
     tuning: tuple[Measurement | Failure, ...]
-    missing: int  # final trials not carried out yet
+    seeds: tuple[int, ...]  # those looked at: all, unless the experiment stops where results decide
+    missing: tuple[Trial, ...]  # final trials of these seeds that were not carried out yet
+    fairness: Fairness
+    recommendation: Recommendation
 
     @property
     def baseline(self) -> ArmSummary:
         """The arm that the others are held against."""
         return self.arms[self.experiment.baseline]
+
+    @property
+    def others(self) -> list[ArmSummary]:
+        """The arms that are held against it."""
+        return [arm for arm in self.arms.values() if arm is not self.baseline]
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """What may be said of each arm, in the primary metric."""
+        return {arm.name: arm.verdict for arm in self.others if arm.verdict is not None}
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether more seeds would add nothing: every arm is decided, or too few items keep it from being so."""
+        return all(
+            verdict.margin_answer is not MarginAnswer.UNDECIDED
+            or is_beyond_seeds(verdict.gain, verdict.margin, verdict.level)
+            for verdict in self.verdicts.values()
+        )
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -99,56 +76,103 @@ class Comparison:
 
 
 def compare(experiment: Experiment, results: Results) -> Comparison:
-    """Hold every arm against the baseline. `results` holds tuning and final trials, by id."""
+    """Hold every arm against the baseline. `results` holds tuning and final trials, by id.
+
+    Where the experiment looks at its results after some of its seeds, the comparison is that of the first look at which
+    trials are missing or more seeds would add nothing.
+    """
+    for seeds in experiment.seeds_by_look[:-1]:
+        comparison = _compare(experiment, results, seeds)
+        if comparison.missing or comparison.is_settled:
+            return comparison
+    return _compare(experiment, results, experiment.seeds)
+
+
+def _compare(experiment: Experiment, results: Results, seeds: tuple[int, ...]) -> Comparison:
     choices = choose(experiment, results)
-    wanted = final_trials(experiment, choices)
+    wanted = final_trials(experiment, choices, seeds)
     found = {trial.id: results[trial.id] for trial in wanted if trial.id in results}
     of_arm = {
         name: [found[trial.id] for trial in wanted if trial.arm == name and trial.id in found]
         for name in (*experiment.arms, UNTOUCHED)
     }
-    baseline = _by_seed(of_arm[experiment.baseline])
+    measured = {name: _by_seed(of_arm[name], arm.seed_offset) for name, arm in experiment.arms.items()}
+    apart = _differences(experiment, measured)
+    verdicts = _judge(experiment, apart[experiment.primary_metric.name])
+    arms = {
+        name: _summarise(name, choices[name], of_arm[name], measured, experiment, apart, verdicts.get(name))
+        for name in experiment.arms
+    }
+    untouched = {UNTOUCHED: _by_seed(of_arm[UNTOUCHED])}
+    fairness = examine(measured, {name: max(1, len(choice.tried)) for name, choice in choices.items()})
     return Comparison(
         experiment=experiment,
-        arms={name: _summarise(name, choices[name], of_arm[name], baseline) for name in experiment.arms},
-        untouched=_summarise(UNTOUCHED, None, of_arm[UNTOUCHED], baseline),
+        arms=arms,
+        untouched=_summarise(UNTOUCHED, None, of_arm[UNTOUCHED], untouched, experiment, {}, None),
         tuning=tuple(result for result in results.values() if result.trial.stage == "tuning"),
-        missing=len(wanted) - len(found),
+        seeds=seeds,
+        missing=tuple(trial for trial in wanted if trial.id not in found),
+        fairness=fairness,
+        recommendation=recommend(arms, experiment.baseline, experiment.prefer, is_fair=fairness.is_fair),
     )
 
 
-def _by_seed(results: list[Measurement | Failure]) -> dict[int, Measurement]:
-    return {result.trial.seed: result for result in results if isinstance(result, Measurement)}
+def _by_seed(results: Sequence[Measurement | Failure], seed_offset: int = 0) -> dict[int, Measurement]:
+    """Return the measurements by their seed in the design."""
+    return {result.trial.seed - seed_offset: result for result in results if isinstance(result, Measurement)}
+
+
+def _differences(experiment: Experiment, measured: ByArm) -> dict[str, dict[str, Estimate]]:
+    """Return every arm's difference from the baseline, by metric and arm."""
+    task = experiment.conditions.task
+    return {
+        metric.name: differences(
+            measured,
+            experiment.baseline,
+            metric,
+            task,
+            DRAWS if metric == experiment.primary_metric else DESCRIPTIVE_DRAWS,
+        )
+        for metric in task.metrics
+    }
+
+
+def _judge(experiment: Experiment, apart: Mapping[str, Estimate]) -> dict[str, Verdict]:
+    """Judge every arm but the baseline by its gain: its difference, turned where lower is better."""
+    is_gain = experiment.primary_metric.higher_is_better
+    gains = {
+        name: None if (found := apart.get(name)) is None else found if is_gain else found.mirrored()
+        for name in experiment.arms
+        if name != experiment.baseline
+    }
+    return judge(gains, experiment.primary_margin, experiment.level)
 
 
 def _summarise(
-    name: str, choice: Choice | None, results: list[Measurement | Failure], baseline: Mapping[int, Measurement]
+    name: str,
+    choice: Choice | None,
+    results: Sequence[Measurement | Failure],
+    measured: ByArm,
+    experiment: Experiment,
+    apart: Mapping[str, Mapping[str, Estimate]],
+    verdict: Verdict | None,
 ) -> ArmSummary:
-    own = _by_seed(results)
-    shared = [seed for seed in own if seed in baseline]
+    own, baseline = measured[name], measured.get(experiment.baseline, {})
     metrics = next(iter(own.values())).scores if own else {}
-    costs = {}
-    ratios = {}
-    for cost in COSTS:
-        known = {seed: value for seed, found in own.items() if (value := cost.read(found)) is not None}
-        if known:
-            costs[cost.name] = Spread(known)
-        logs = [
-            math.log(known[seed] / below) for seed in shared if (below := cost.read(baseline[seed])) and known.get(seed)
-        ]
-        if logs:
-            ratios[cost.name] = math.exp(fmean(logs))
+    right, of_baseline = (right_by_seed(one, experiment.conditions.task) for one in (own, baseline))
     return ArmSummary(
         name=name,
         choice=choice,
         measurements=own,
         failures=tuple(result for result in results if isinstance(result, Failure)),
         scores={metric: Spread({seed: found.scores[metric] for seed, found in own.items()}) for metric in metrics},
-        differences={
-            metric: Spread({seed: own[seed].scores[metric] - baseline[seed].scores[metric] for seed in shared})
-            for metric in metrics
-            if shared
+        differences={metric: found[name] for metric, found in apart.items() if name in found},
+        verdict=verdict,
+        mcnemar={
+            seed: mcnemar(right[seed], of_baseline[seed])
+            for seed in (right if verdict else ())
+            if seed in of_baseline and len(right[seed]) == len(of_baseline[seed])
         },
-        costs=costs,
-        ratios=ratios,
+        costs=costs(own),
+        ratios=ratios(own, baseline),
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_validator,
@@ -15,15 +16,19 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from loralab.errors import unknown_name
 from loralab.methods import Method, Untouched
 from loralab.settings import Settings
+from loralab.statistics.decisions import LEVEL
 from loralab.tasks import Task
+from loralab.tasks.metrics import Metric
 
 UNTOUCHED = "untouched"  # the name under which the model before any training is scored
 
 Stage = Literal["tuning", "final"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generators take
 Share = Annotated[float, Field(ge=0, le=1)]
+Price = Literal["training-time", "memory", "storage", "serving"]
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -65,6 +70,7 @@ class Arm(Settings):
 
     method: Method
     learning_rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    seed_offset: NonNegativeInt = 0  # added to every seed: for an arm that is held against itself
 
     @field_validator("learning_rates", mode="after")
     @classmethod
@@ -96,24 +102,58 @@ def usual_arms() -> dict[str, Any]:
     return deepcopy(USUAL_ARMS)
 
 
+AUTO_LOOKS = (3, 5, 8, 12)
+
+
 class Experiment(Settings):
     """The whole question."""
 
     baseline: str = "full"
-    # In a file, a number n means 0 to n - 1.
+    # In a file, a number n means 0 to n - 1, and 'auto' as many as it takes, up to 12.
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
+    # After how many seeds the results are looked at, to stop where they decide; none: after all of them.
+    looks: tuple[PositiveInt, ...] = ()
     tuning_seed: Seed = 1_000_000  # learning rates are chosen on it; no final trial uses it
+    primary: str | None = None  # the metric that the answer is about, where it isn't the task's first
     margin: dict[str, PositiveFloat] = Field(default_factory=dict)  # metric -> the smallest difference that matters
+    prefer: Price = "training-time"  # what the recommended arm should be cheapest in
     conditions: Conditions
     arms: Annotated[
         dict[ArmName, Arm], Field(min_length=1, validate_default=True, default_factory=lambda: deepcopy(USUAL_ARMS))
     ]
 
     @property
+    def primary_metric(self) -> Metric:
+        """The metric that the answer is about."""
+        metrics = self.conditions.task.metrics
+        return next((metric for metric in metrics if metric.name == self.primary), metrics[0])
+
+    @property
     def primary_margin(self) -> float:
         """The smallest difference in the primary metric that matters."""
-        primary = self.conditions.task.metrics[0]
-        return self.margin.get(primary.name, primary.margin)
+        return self.margin.get(self.primary_metric.name, self.primary_metric.margin)
+
+    @property
+    def seeds_by_look(self) -> tuple[tuple[int, ...], ...]:
+        """The seeds that are finished at each look, the last of which is at all of them."""
+        return tuple(self.seeds[:count] for count in self.looks) or (self.seeds,)
+
+    @property
+    def level(self) -> float:
+        """The level of each kind of claim at one look, over all arms: the looks share it evenly."""
+        return LEVEL / len(self.seeds_by_look)
+
+    @property
+    def level_of_an_arm(self) -> float:
+        """The level at which Holm's first step tests an arm."""
+        return self.level / max(1, len(self.arms) - 1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_many_as_it_takes(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("seeds") == "auto":
+            return {"looks": AUTO_LOOKS, **value, "seeds": AUTO_LOOKS[-1]}
+        return value
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -134,6 +174,19 @@ class Experiment(Settings):
             mistakes.append(f"seeds: {list(self.seeds)} names a seed twice")
         if self.tuning_seed in self.seeds:
             mistakes.append(f"tuning_seed: {self.tuning_seed} is also a final seed; choose another")
+        last = {name: max(self.seeds) + arm.seed_offset for name, arm in self.arms.items()}
+        mistakes += [
+            f"arms.{name}.seed_offset: seed {seed} would be too large" for name, seed in last.items() if seed >= 2**32
+        ]
+        mistakes += [
+            f"arms.{name}.seed_offset: {self.tuning_seed}, the tuning seed, would be among its seeds; choose another"
+            for name, arm in self.arms.items()
+            if arm.seed_offset and self.tuning_seed - arm.seed_offset in self.seeds
+        ]
+        if self.looks and (list(self.looks) != sorted(set(self.looks)) or self.looks[-1] != len(self.seeds)):
+            mistakes.append(
+                f"looks: {list(self.looks)} should rise and end with the number of seeds, {len(self.seeds)}"
+            )
         tries = {name: len(arm.learning_rates) for name, arm in self.arms.items() if arm.is_tuned}
         if len(set(tries.values())) > 1:
             counts = ", ".join(f"{name} has {count}" for name, count in tries.items())
@@ -144,6 +197,8 @@ class Experiment(Settings):
             for name in self.margin
             if name not in metrics
         ]
+        if self.primary is not None and self.primary not in metrics:
+            mistakes.append(f"primary: {unknown_name('metric', self.primary, metrics)}")
         if mistakes:
             # Several at once: `files` splits them into lines of their own.
             raise PydanticCustomError("experiment", "{mistakes}", {"mistakes": "\n".join(mistakes)})

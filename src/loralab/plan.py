@@ -6,7 +6,7 @@ Equal tuning budgets for all arms follow Dodge et al. 2019 (arXiv:1909.03004).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loralab.experiment import UNTOUCHED, Experiment, Trial
@@ -66,8 +66,8 @@ def choose(experiment: Experiment, results: Results) -> dict[str, Choice]:
     return choices
 
 
-def final_trials(experiment: Experiment, choices: Mapping[str, Choice]) -> list[Trial]:
-    """Return the model before any training once, then every arm of every seed, arms interleaved within a seed."""
+def final_trials(experiment: Experiment, choices: Mapping[str, Choice], seeds: Sequence[int]) -> list[Trial]:
+    """Return the model before any training once, then every arm of each of `seeds`, arms interleaved within a seed."""
     untouched = Trial(
         stage="final",
         arm=UNTOUCHED,
@@ -77,8 +77,8 @@ def final_trials(experiment: Experiment, choices: Mapping[str, Choice]) -> list[
         conditions=experiment.conditions,
     )
     trials = [
-        _trial(experiment, name, choice.rate, seed)
-        for seed in experiment.seeds
+        _trial(experiment, name, choice.rate, seed + experiment.arms[name].seed_offset)
+        for seed in seeds
         for name, choice in choices.items()
         if choice.rate is not None
     ]
@@ -88,14 +88,17 @@ def final_trials(experiment: Experiment, choices: Mapping[str, Choice]) -> list[
 def certain_trials(experiment: Experiment) -> list[Trial]:
     """Return the trials that will be carried out whatever comes out; a rate stands in for the one to be chosen."""
     choices = {name: Choice(name, arm.learning_rates[0], {}) for name, arm in experiment.arms.items()}
-    return [*tuning_trials(experiment), *final_trials(experiment, choices)]
+    return [*tuning_trials(experiment), *final_trials(experiment, choices, experiment.seeds_by_look[0])]
 
 
 def count_trials(experiment: Experiment) -> tuple[int, int]:
-    """Return how many trials the experiment has at least, and at most: one more for each tuned arm."""
+    """Return how many trials the experiment has at least, and at most: one more a tuned arm, and all of its seeds."""
     tuned = sum(arm.is_tuned for arm in experiment.arms.values())
-    least = len(tuning_trials(experiment)) + len(experiment.arms) * len(experiment.seeds) + 1
-    return least, least + tuned
+    least, most = (
+        len(tuning_trials(experiment)) + len(experiment.arms) * len(seeds) + 1
+        for seeds in (experiment.seeds_by_look[0], experiment.seeds)
+    )
+    return least, most + tuned
 
 
 def _trial(experiment: Experiment, arm: str, rate: float, seed: int | None = None) -> Trial:

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub import try_to_load_from_cache
+
 from loralab.errors import UserError
 from loralab.hub import is_hub_id
 
@@ -81,6 +83,20 @@ def locate(model: str) -> str:
 def is_on_hub(model: str) -> bool:
     """Tell whether loading `model` needs the hub, or its cache."""
     return not Path(locate(model)).is_dir()
+
+
+def revision(model: str) -> str:
+    """Return what tells one version of `model` from another: the hub's commit, or a hash of the weights' files."""
+    source = locate(model)
+    if not Path(source).is_dir():
+        cached = try_to_load_from_cache(source, "config.json")
+        return Path(cached).parent.name if isinstance(cached, str) else "unknown"
+    digest = hashlib.sha256()
+    for file in sorted(Path(source).glob("model*.safetensors")):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from loralab.experiment import Trial
 from loralab.settings import Settings
 from loralab.tasks.classification import ItemScores
 
-SCHEMA: Literal[1] = 1  # of the files; raised when a field changes its meaning
+SCHEMA: Literal[2] = 2  # of the files; raised when a field changes its meaning
 
 
 class Point(Settings):
@@ -73,8 +73,9 @@ class DataFacts(Settings):
 
 
 class Sameness(Settings):
-    """What arms of one seed must share for their comparison to be fair."""
+    """What arms of one seed must share for their comparison to be fair, besides their conditions."""
 
+    model_revision: str  # the hub's commit, or a hash of the weights' files
     head_sha256: str  # the head as it was drawn
     order_sha256: str | None  # texts in the order of training
     steps: int
@@ -166,5 +167,5 @@ Result = Annotated[Measurement | Failure, Discriminator("kind")]
 class ResultFile(Settings):
     """What one file holds: a result and the version of its form."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     result: Result

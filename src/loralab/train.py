@@ -31,6 +31,7 @@ from loralab.folder import ResultsFolder
 from loralab.measure import Meter, bytes_in, environment
 from loralab.memory import in_parts_that_fit, release_memory
 from loralab.methods import Untouched
+from loralab.pretrained import revision
 from loralab.progress import Progress, Teller, Watch
 from loralab.results import Course, DataFacts, Failure, Measurement, Point, Sameness, Saved, Seconds, Throughput
 
@@ -104,7 +105,11 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
             without_text=dict(data.flaws.without_text),
         ),
         sameness=Sameness(
-            head_sha256=ready.head_sha256, order_sha256=fitted.order_sha256, steps=fitted.steps, tokens=fitted.tokens
+            model_revision=revision(trial.conditions.model),
+            head_sha256=ready.head_sha256,
+            order_sha256=fitted.order_sha256,
+            steps=fitted.steps,
+            tokens=fitted.tokens,
         ),
         course=fitted.course,
         environment=environment(ready.device, ready.precision),

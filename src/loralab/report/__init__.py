@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from loralab.comparison import Comparison
 from loralab.folder import write_whole
-from loralab.report import answer, charts, content
+from loralab.report import advice, answer, charts, content, limits
 from loralab.report.terminal import print_answer
 
 __all__ = ["print_answer", "write_report"]
@@ -42,8 +42,10 @@ def _render(template: str, comparison: Comparison, drawn: Mapping[str, str]) -> 
     environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
     return environment.get_template(template).render(
         comparison=comparison,
+        advice=advice,
         answer=answer,
         content=content,
+        limits=limits,
         # The SVG is drawn by vl-convert, which escapes the texts in it.
         charts={name: Markup(svg) for name, svg in drawn.items()},
     )

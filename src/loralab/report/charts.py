@@ -39,7 +39,7 @@ def _arm_colour(comparison: Comparison) -> Chart:
 
 def _quality(comparison: Comparison) -> Chart | None:
     """Every seed's score on test, a row an arm."""
-    metric = comparison.experiment.conditions.task.metrics[0]
+    metric = comparison.experiment.primary_metric
     points = [
         {"arm": arm.name, "seed": seed, "score": value}
         for arm in comparison.arms.values()

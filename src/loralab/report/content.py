@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from loralab.comparison import COSTS, ArmSummary, Comparison
+from loralab.comparison import Comparison
 from loralab.experiment import Conditions
 from loralab.report import numbers
 from loralab.results import Seconds
+from loralab.summary import COSTS, ArmSummary
 from loralab.tasks.metrics import Metric
 
 SCHEDULES = {"linear": "linear decay", "cosine": "decay along a cosine", "constant": "a constant rate"}
@@ -24,7 +25,7 @@ class Table:
 
 def primary(comparison: Comparison) -> Metric:
     """The metric that the answer is about."""
-    return comparison.experiment.conditions.task.metrics[0]
+    return comparison.experiment.primary_metric
 
 
 def why_missing(arm: ArmSummary, comparison: Comparison) -> str | None:
@@ -33,33 +34,28 @@ def why_missing(arm: ArmSummary, comparison: Comparison) -> str | None:
     return reasons[-1] if reasons and not arm.measurements else None
 
 
-def overview(comparison: Comparison) -> Table:
-    """The table that answers: quality, and costs as multiples of the baseline's."""
+def answers(comparison: Comparison) -> Table:
+    """The table that answers: each arm's score, its difference from the baseline, and what is shown of it."""
     metric = primary(comparison)
-    header = [
-        "Arm",
-        metric.title,
-        f"less {comparison.baseline.name}",
-        "Time",
-        "Memory",
-        "Trained",
-        "Disk",
-    ]
+    matters = numbers.bare(comparison.experiment.primary_margin, metric)
+    header = ["Arm", metric.title, f"less {comparison.baseline.name} (95 %)", "Direction", f"Margin {matters}"]
     rows = []
     for arm in _all_arms(comparison):
-        is_other = arm is not comparison.baseline and arm is not comparison.untouched
-        rows.append(
-            [
-                arm.name,
-                why_missing(arm, comparison) or numbers.score_spread(arm.scores.get(metric.name), metric),
-                numbers.difference_spread(arm.differences.get(metric.name), metric) if is_other else "",
-                _cost(arm, comparison, "training_seconds"),
-                _cost(arm, comparison, "training_memory"),
-                _cost(arm, comparison, "trainable_parameters"),
-                _cost(arm, comparison, "saved_bytes"),
-            ]
-        )
+        score = why_missing(arm, comparison) or numbers.score_spread(arm.scores.get(metric.name), metric)
+        shown = ["", "", ""]
+        if arm.verdict is not None:
+            shown = [_difference(arm, metric), arm.verdict.direction.value, arm.verdict.margin_answer.value]
+        if arm.failed_checks:
+            shown[1:] = ["void", "void"]
+        rows.append([arm.name, score, *shown])
     return Table(header, rows)
+
+
+def bill(comparison: Comparison) -> Table:
+    """What each arm cost: the baseline's figures, and the others' as multiples of them."""
+    names = ("training_seconds", "training_memory", "trainable_parameters", "saved_bytes")
+    rows = [[arm.name, *(_cost(arm, comparison, name) for name in names)] for arm in comparison.arms.values()]
+    return Table(["Arm", "Time", "Memory", "Trained", "Disk"], rows)
 
 
 def quality(comparison: Comparison) -> Table:
@@ -72,18 +68,84 @@ def quality(comparison: Comparison) -> Table:
     return Table(["Arm", *(metric.title for metric in metrics)], rows)
 
 
+def other_differences(comparison: Comparison) -> Table:
+    """Every metric's difference from the baseline with its interval: descriptive, nothing is decided by it."""
+    metrics = comparison.experiment.conditions.task.metrics
+    rows = [
+        [arm.name, *(_difference(arm, metric) for metric in metrics)] for arm in comparison.others if arm.differences
+    ]
+    return Table([f"less {comparison.baseline.name}", *(metric.title for metric in metrics)], rows)
+
+
+def evidence(comparison: Comparison) -> Table:
+    """The p of every claim, adjusted over the arms."""
+    rows = [
+        [
+            name,
+            numbers.probability(verdict.evidence.direction),
+            numbers.probability(verdict.evidence.non_inferior),
+            numbers.probability(verdict.evidence.equivalent),
+            numbers.probability(verdict.evidence.inferior),
+        ]
+        for name, verdict in comparison.verdicts.items()
+    ]
+    return Table(["p, adjusted (Holm)", "Differs", "Non-inferior", "Equivalent", "Inferior"], rows)
+
+
+def by_seed(comparison: Comparison) -> Table:
+    """Each seed's difference, and McNemar's test of its two models."""
+    metric = primary(comparison)
+    rows = []
+    for arm in comparison.others:
+        for seed, p in arm.mcnemar.items():
+            own, base = (one.scores[metric.name].values[seed] for one in (arm, comparison.baseline))
+            rows.append([arm.name, str(seed), numbers.difference(own - base, metric), numbers.probability(p)])
+    return Table(["Arm", "Seed", f"less {comparison.baseline.name}", "McNemar's exact p"], rows)
+
+
+def checks(comparison: Comparison) -> Table:
+    """What was checked of every final trial: how many of an arm's trials passed."""
+    arms = [arm for arm in comparison.arms.values() if arm.measurements]
+    passed: dict[str, dict[str, list[bool]]] = {}
+    for arm in arms:
+        for found in arm.measurements.values():
+            for check in found.checks:
+                passed.setdefault(check.name, {}).setdefault(arm.name, []).append(check.passed)
+    rows = [[name, *(_passed(of_arm.get(arm.name, [])) for arm in arms)] for name, of_arm in passed.items()]
+    return Table(["Check", *(arm.name for arm in arms)], rows)
+
+
+def _passed(of_trials: Sequence[bool]) -> str:
+    return f"{sum(of_trials)} of {len(of_trials)}" if of_trials else numbers.UNKNOWN
+
+
+def fairness(comparison: Comparison) -> list[str]:
+    """What the arms were found to share, and what not."""
+    found = comparison.fairness
+    deviating = {deviation.name for deviation in found.deviations}
+    exempt = {line.split(" (", maxsplit=1)[0] for line in found.exempt}
+    same = [name for name in found.checked if name not in deviating and name not in exempt]
+    lines = [f"The results were checked to share: {', '.join(same)}."]
+    lines += [f"They differ in {deviation.name}: {deviation.seen}." for deviation in found.deviations]
+    return [*lines, *(f"Not compared: {line}." for line in found.exempt)]
+
+
 def costs(comparison: Comparison) -> Table:
-    """Every cost: the mean over seeds, and the multiple of the baseline's."""
+    """Every cost: the mean over seeds."""
     rows = []
     for arm in comparison.arms.values():
         cells = []
         for quantity in COSTS:
             spread = arm.costs.get(quantity.name)
-            figure = numbers.cost(spread.mean, quantity) if spread else numbers.UNKNOWN
-            is_other = arm is not comparison.baseline and spread
-            cells.append(figure + (f" ({numbers.multiple(arm.ratios.get(quantity.name))})" if is_other else ""))
+            cells.append(numbers.cost(spread.mean, quantity) if spread else numbers.UNKNOWN)
         rows.append([arm.name, *cells])
     return Table(["Arm", *(quantity.title for quantity in COSTS)], rows)
+
+
+def cost_ratios(comparison: Comparison) -> Table:
+    """Every cost as a multiple of the baseline's, with its interval over seeds."""
+    rows = [[arm.name, *(numbers.ratio(arm.ratios.get(cost.name)) for cost in COSTS)] for arm in comparison.others]
+    return Table([f"by {comparison.baseline.name}", *(cost.title for cost in COSTS)], rows)
 
 
 def speeds(comparison: Comparison) -> Table:
@@ -155,7 +217,7 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         f"{conditions.weight_decay:g}, gradients clipped at {conditions.max_grad_norm:g}",
         "Besides": ", ".join(_besides(conditions)) or "nothing",
         "Precision": f"{machine.precision} in training; scores and saved models are float32",
-        "Seeds": f"{', '.join(map(str, comparison.experiment.seeds))}; learning rates were chosen on validation with "
+        "Seeds": f"{', '.join(map(str, comparison.seeds))}; learning rates were chosen on validation with "
         f"seed {comparison.experiment.tuning_seed}",
         "Memory": first.memory.how + ", above what was resident before the model was loaded",
         "Machine": f"{machine.device_name}; {machine.device}, {machine.threads} threads; {machine.platform}",
@@ -198,10 +260,13 @@ def _all_arms(comparison: Comparison) -> list[ArmSummary]:
     return [*untouched, *comparison.arms.values()]
 
 
+def _difference(arm: ArmSummary, metric: Metric) -> str:
+    found = arm.differences.get(metric.name)
+    return numbers.UNKNOWN if found is None else numbers.differences(found.value, found.interval(), metric)
+
+
 def _cost(arm: ArmSummary, comparison: Comparison, name: str) -> str:
-    if arm is comparison.untouched:
-        return ""
     if arm is comparison.baseline:
         quantity = next(cost for cost in COSTS if cost.name == name)
         return numbers.cost(arm.costs[name].mean, quantity) if name in arm.costs else numbers.UNKNOWN
-    return numbers.multiple(arm.ratios.get(name))
+    return numbers.multiple(arm.ratios[name].value if name in arm.ratios else None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loralab.comparison import Quantity, Spread
+from loralab.statistics.ratios import Ratio
+from loralab.summary import Quantity, Spread
 from loralab.tasks.metrics import Metric
 
 UNKNOWN = "—"
@@ -33,15 +34,20 @@ def difference(value: float, metric: Metric) -> str:
     return number.replace("-", MINUS)
 
 
-def difference_spread(spread: Spread | None, metric: Metric) -> str:
-    """Write a difference's mean and, over several seeds, its smallest and largest."""
-    if spread is None:
-        return UNKNOWN
-    mean = difference(spread.mean, metric)
-    if len(spread.values) == 1:
-        return mean
-    low, high = min(spread.values.values()), max(spread.values.values())
-    return f"{mean} ({difference(low, metric)} to {difference(high, metric)})"
+def differences(value: float, interval: tuple[float, float], metric: Metric) -> str:
+    """Write a difference and its interval: '−4.1 (−6.0 to −2.4)'."""
+    low, high = (difference(bound, metric) for bound in interval)
+    return f"{difference(value, metric)} ({low} to {high})"
+
+
+def bare(value: float, metric: Metric) -> str:
+    """Write a difference without a plus."""
+    return difference(value, metric).removeprefix("+")
+
+
+def amount(value: float, metric: Metric) -> str:
+    """Write the size of a difference with its unit: '3.0 points', or the plain number."""
+    return bare(abs(value), metric) + (" points" if metric.is_fraction else "")
 
 
 def cost(value: float, quantity: Quantity) -> str:
@@ -53,6 +59,8 @@ def cost(value: float, quantity: Quantity) -> str:
 
 def duration(seconds: float) -> str:
     """Write seconds, and minutes and hours where there are some: '8.4 s', '12 min', '3 h 05 min'."""
+    if 0 < seconds < 0.1:
+        return f"{1000 * seconds:.2g} ms"
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 and seconds == round(seconds) else f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -74,6 +82,19 @@ def _scaled(value: float, units: Sequence[str]) -> str:
     while value >= 999.5 and power < len(units) - 1:
         value, power = value / 1000, power + 1
     return f"{value:.3g} {units[power]}"
+
+
+def ratio(found: Ratio | None) -> str:
+    """Write how many times the baseline's figure with its interval: '0.78× (0.75 to 0.81)'."""
+    if found is None or found.interval is None or found.value < 0.095:
+        return multiple(None if found is None else found.value)
+    low, high = found.interval
+    return multiple(found.value) + (f" ({low:.2f} to {high:.2f})" if high - low >= 0.005 else "")
+
+
+def probability(p: float) -> str:
+    """Write a p-value."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def multiple(ratio: float | None) -> str:

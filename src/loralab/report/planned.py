@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from loralab import power
 from loralab.experiment import Experiment
 from loralab.forecast import ArmForecast, Forecast
 from loralab.plan import certain_trials, count_trials
 from loralab.report import numbers
 from loralab.report.content import Table
 from loralab.results import Failure, Parameters
+from loralab.statistics import power
 
 LONG = 200_000  # texts trained on in all trials together; on two cores, hours
 
@@ -72,18 +72,18 @@ def decidable(experiment: Experiment, test_rows: int, disagreement: float = powe
 
     Empty where the primary metric is not a share of the test texts.
     """
-    metric, seeds = experiment.conditions.task.metrics[0], len(experiment.seeds)
-    if metric.name != "accuracy" or len(experiment.arms) == 1:
+    seeds, level = len(experiment.seeds), experiment.level_of_an_arm
+    if experiment.primary_metric.name != "accuracy" or len(experiment.arms) == 1:
         return []
     margin = experiment.primary_margin
-    smallest = power.smallest_margin(test_rows, seeds, disagreement)
+    smallest = power.smallest_margin(test_rows, seeds, level, disagreement)
     lines = [
         f"{test_rows:,} test texts and {_seeds(seeds)} can decide margins from {100 * smallest:.1f} points on (arms "
         f"assumed to disagree on {100 * disagreement:.0f} % of the texts); this experiment's is {100 * margin:g}."
     ]
     if smallest > margin:
-        rows = power.rows_needed(margin, seeds, disagreement)
-        more = power.seeds_needed(margin, test_rows, disagreement)
+        rows = power.rows_needed(margin, seeds, level, disagreement)
+        more = power.seeds_needed(margin, test_rows, level, disagreement)
         with_seeds = f", or {_seeds(more)} with these" if more else "; with these, no number of seeds would"
         lines.append(f"To decide it would take {rows:,} test texts{with_seeds}.")
     return lines

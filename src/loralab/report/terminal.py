@@ -1,4 +1,4 @@
-"""The answer and its table in the terminal."""
+"""The answer and its tables in the terminal."""
 
 from __future__ import annotations
 
@@ -7,21 +7,29 @@ from rich.table import Table
 from rich.text import Text
 
 from loralab.comparison import Comparison
-from loralab.report import answer, content
+from loralab.report import advice, answer, content, limits
 
 
 def print_answer(comparison: Comparison, console: Console) -> None:
-    """Print the table, the answer in a sentence, what it does not claim, and failures."""
-    overview = content.overview(comparison)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for position, title in enumerate(overview.header):
-        table.add_column(title, justify="left" if position == 0 else "right")
-    for row in overview.rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+    """Print the tables, the answer in a sentence, the recommendation, what limits it, and failures."""
+    _print_table(content.answers(comparison), console)
+    if comparison.measurements:
+        console.print()
+        _print_table(content.bill(comparison), console)
     console.print()
     console.print(Text(answer.sentence(comparison), style="bold"))
-    for line in answer.caveats(comparison):
+    for line in advice.recommendation(comparison):
+        console.print(Text(line, style="bold"))
+    for line in limits.caveats(comparison):
         console.print(Text(line))
     for failure in comparison.failures:
         console.print(Text(f"{failure.trial.id} failed: {failure.reason}: {failure.message}", style="red"))
+
+
+def _print_table(told: content.Table, console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position, title in enumerate(told.header):
+        table.add_column(title, justify="left" if position == 0 else "right")
+    for row in told.rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)

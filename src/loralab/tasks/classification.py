@@ -15,7 +15,15 @@ from loralab.data.rows import LabelledData, Rows, Text
 from loralab.data.sources import Data
 from loralab.errors import UserError, unknown_name
 from loralab.settings import Settings
-from loralab.tasks.metrics import CLASSIFICATION, Metric, classification_scores, confusion, log_losses
+from loralab.tasks.metrics import (
+    CLASSIFICATION,
+    Metric,
+    classification_scores,
+    confusion,
+    contributions,
+    log_losses,
+    score_of_means,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -207,6 +215,18 @@ class Classification(Settings):
     def scores(self, items: ItemScores, label_count: int) -> dict[str, float]:
         """Return every metric by name."""
         return classification_scores(items.labels, items.predictions, items.log_losses, label_count)
+
+    def contributions(self, metric: str, items: ItemScores, label_count: int) -> npt.NDArray[np.float32]:
+        """Return (items, columns): what each item adds to the sums from which `score_of_means` makes the metric."""
+        return contributions(metric, items.labels, items.predictions, items.log_losses, label_count)
+
+    def score_of_means(self, metric: str, means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the metric, (...), from the means over items of its contributions, (..., columns)."""
+        return score_of_means(metric, means)
+
+    def right(self, items: ItemScores) -> list[bool]:
+        """Tell of every item whether it was answered right."""
+        return [label == predicted for label, predicted in zip(items.labels, items.predictions, strict=True)]
 
     def confusion(self, items: ItemScores, label_count: int) -> tuple[tuple[int, ...], ...]:
         """Return the confusion matrix: rows are true labels, columns predicted ones."""

@@ -63,6 +63,37 @@ def classification_scores(
     return {metric.name: scores[metric.name] for metric in CLASSIFICATION}
 
 
+def contributions(
+    metric: str, labels: Sequence[int], predictions: Sequence[int], losses: Sequence[float], label_count: int
+) -> npt.NDArray[np.float32]:
+    """Return (items, columns): what each item adds to the sums from which `score_of_means` makes the metric."""
+    true, predicted = np.asarray(labels), np.asarray(predictions)
+    if metric == "log_loss":
+        return np.asarray(losses, dtype=np.float32)[:, None]
+    if metric == "accuracy":
+        return np.asarray(true == predicted, dtype=np.float32)[:, None]
+    names = np.arange(label_count)
+    of_true, of_predicted = true[:, None] == names, predicted[:, None] == names
+    return np.concatenate([of_true & of_predicted, of_predicted, of_true], axis=1, dtype=np.float32)
+
+
+def score_of_means(metric: str, means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the metric, (...), from the means over items of its contributions, (..., columns).
+
+    It is `classification_scores` for many weightings of the items at once.
+    """
+    if metric in ("log_loss", "accuracy"):
+        return means[..., 0]
+    kind, average = metric.split("_")
+    hits, predicted, true = np.split(means, 3, axis=-1)
+    upper, lower = {"precision": (hits, predicted), "recall": (hits, true), "f1": (2 * hits, predicted + true)}[kind]
+    of_labels = np.divide(upper, lower, out=np.zeros_like(upper), where=lower > 0)
+    averaged: npt.NDArray[np.float64] = (
+        of_labels.mean(axis=-1) if average == "macro" else (of_labels * true).sum(axis=-1) / true.sum(axis=-1)
+    )
+    return averaged
+
+
 def confusion(labels: Sequence[int], predictions: Sequence[int], label_count: int) -> tuple[tuple[int, ...], ...]:
     """Return the confusion matrix: rows are true labels, columns predicted ones."""
     from sklearn.metrics import confusion_matrix

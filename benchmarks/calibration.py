@@ -1,0 +1,240 @@
+"""Holds the verdict against simulated experiments of which the truth is known.
+
+    python benchmarks/calibration.py --out DIR [--draws 2000] [--experiments 1000] [--processes 2]
+
+Every cell of the grid is simulated so many times, judged by the code that judges real results, and kept in `--out`, so
+that the script goes on where it was stopped. The tables are written into docs/statistics.md.
+
+A simulated item is answered right where a sum of normal effects is positive: the arm's skill, the item's difficulty
+(shared by all arms), the item's difficulty for the arm, the arm's luck with the seed, and chance. Where no arm's skill
+differs, every true difference is zero; other truths are made by moving the estimates, which leaves their errors alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binom
+
+from loralab.experiment import AUTO_LOOKS
+from loralab.statistics.decisions import LEVEL, Direction, MarginAnswer, Verdict, judge
+from loralab.statistics.estimate import Estimate, crossed
+from loralab.statistics.needed import is_beyond_seeds
+from loralab.statistics.resampling import resample
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "statistics.md"
+SKILL = 1.8  # of every arm: about 83 % right
+ARM_ITEM, CHANCE = 0.7, 0.7  # two arms then disagree on about 15 % of the items
+SEED_SHARES = (0.0, 1.0, 10.0)  # seed variance of a difference by its variance over items, for one seed
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One design."""
+
+    seeds: int
+    items: int
+    seed_share: float
+    arms: int
+
+    @property
+    def name(self) -> str:
+        """Fit for a file."""
+        return f"seeds{self.seeds}-items{self.items}-share{self.seed_share:g}-arms{self.arms}"
+
+
+GRID = [
+    *(Cell(*values) for values in product((1, 2, 3, 5, 10), (200, 2_000), SEED_SHARES, (2, 6))),
+    *(Cell(seeds, 25_000, share, 2) for seeds, share in product((1, 2, 3, 5, 10), SEED_SHARES)),
+]
+SEQUENTIAL = [
+    Cell(AUTO_LOOKS[-1], items, share, arms) for items, share, arms in product((500, 2_000), SEED_SHARES, (2, 4))
+]
+
+
+def main() -> None:
+    """Simulate what is missing, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--draws", type=int, default=2_000)
+    parser.add_argument("--experiments", type=int, default=1_000)
+    parser.add_argument("--processes", type=int, default=2)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(given.processes) as pool:
+        simulate = partial(keep, folder=given.out, draws=given.draws, experiments=given.experiments)
+        looked = list(pool.map(partial(simulate, looks=AUTO_LOOKS), SEQUENTIAL))
+        fixed = list(pool.map(partial(simulate, looks=None), GRID))
+    write(fixed_table(fixed, given.experiments), looked_table(looked))
+
+
+def keep(cell: Cell, folder: Path, draws: int, experiments: int, looks: Sequence[int] | None) -> dict[str, float]:
+    """Return what came out of a cell, from its file where it was simulated before."""
+    file = folder / f"{'fixed' if looks is None else 'looks'}-{cell.name}-{draws}x{experiments}.json"
+    if not file.exists():
+        found = fixed_design(cell, draws, experiments) if looks is None else sequential(cell, draws, experiments, looks)
+        file.write_text(json.dumps(asdict(cell) | found), encoding="utf-8")
+        print(file.name, flush=True)
+    stored: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+    return stored
+
+
+def answers(cell: Cell, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Simulate one experiment: (items, arms, seeds), one where the item was answered right."""
+    items, arms, seeds = cell.items, cell.arms, cell.seeds
+    total = math.sqrt(1 + ARM_ITEM**2 + CHANCE**2)
+    # How much the share of right answers changes with skill, and the variance of a difference over items.
+    slope = math.exp(-((SKILL / total) ** 2) / 2) / math.sqrt(2 * math.pi) / total
+    luck = math.sqrt(cell.seed_share * 0.15 / items / 2) / slope
+    latent = (
+        SKILL
+        + generator.standard_normal((items, 1, 1), dtype=np.float32)
+        + ARM_ITEM * generator.standard_normal((items, arms, 1), dtype=np.float32)
+        + luck * generator.standard_normal((1, arms, seeds), dtype=np.float32)
+        + CHANCE * generator.standard_normal((items, arms, seeds), dtype=np.float32)
+    )
+    return np.asarray(latent > 0, dtype=np.float32)
+
+
+def estimates(right: npt.NDArray[np.float32], draws: int, seed: int) -> list[Estimate]:
+    """Estimate every arm's gain over the first, as `loralab.differences` does."""
+    drawn = resample(right[..., None], lambda means: means[..., 0], draws, seed)  # (draws, arms, seeds)
+    scores = right.mean(axis=0, dtype=np.float64)
+    least = len(right) ** -2.0
+    return [
+        crossed(scores[arm] - scores[0], drawn[:, arm] - drawn[:, 0], len(right), least)
+        for arm in range(1, len(scores))
+    ]
+
+
+def moved(gains: Sequence[Estimate], by: float) -> dict[str, Estimate | None]:
+    """The estimates, had the truth been another."""
+    return {str(arm): replace(gain, value=gain.value + by) for arm, gain in enumerate(gains)}
+
+
+def fixed_design(cell: Cell, draws: int, experiments: int) -> dict[str, float]:
+    """Simulate a design with a fixed number of seeds."""
+    generator = np.random.default_rng([cell.seeds, cell.items, cell.arms, int(cell.seed_share)])
+    found = [estimates(answers(cell, generator), draws, seed) for seed in range(experiments)]
+    values = np.array([[gain.value for gain in gains] for gains in found])
+    error = float(values.std())  # the true standard error
+    covered = np.mean([[low <= 0 <= high for low, high in (gain.interval() for gain in gains)] for gains in found])
+    widths = [high - low for gains in found for low, high in (gain.interval() for gain in gains)]
+    margin = 4 * error
+
+    def share(by: float, claims: Sequence[object]) -> float:
+        """The share of experiments in which any arm gets one of `claims`."""
+        judged = [judge(moved(gains, by), margin).values() for gains in found]
+        return float(np.mean([any(v.direction in claims or v.margin_answer in claims for v in one) for one in judged]))
+
+    seen = [
+        verdict.direction is Direction.BETTER
+        for gains in found
+        for verdict in judge(moved(gains[:1], margin), margin).values()
+    ]
+    return {
+        "coverage": float(covered),
+        "width": float(np.median(widths)) / error,
+        "false_direction": share(0.0, (Direction.BETTER, Direction.WORSE)),
+        "false_equivalence": share(-margin, (MarginAnswer.EQUIVALENT,)),
+        "false_non_inferiority": share(-margin, (MarginAnswer.EQUIVALENT, MarginAnswer.NON_INFERIOR)),
+        "seen": float(np.mean(seen)),
+    }
+
+
+def sequential(cell: Cell, draws: int, experiments: int, looks: Sequence[int]) -> dict[str, float]:
+    """Simulate `seeds: auto`: stop at the first look at which every arm is decided, or items alone forbid it."""
+    generator = np.random.default_rng([99, cell.items, cell.arms, int(cell.seed_share)])
+    level = LEVEL / len(looks)
+    found = []
+    for seed in range(experiments):
+        right = answers(cell, generator)
+        found.append([estimates(right[:, :, :count], draws, seed) for count in looks])
+    margin = 4 * float(np.std([gains[-1][0].value for gains in found]))
+
+    def settled(verdicts: Iterable[Verdict]) -> bool:
+        return all(
+            verdict.margin_answer is not MarginAnswer.UNDECIDED or is_beyond_seeds(verdict.gain, margin, level)
+            for verdict in verdicts
+        )
+
+    def end(by: float) -> list[tuple[int, bool, bool]]:
+        """For each experiment: seeds used, whether a direction and whether non-inferiority was claimed of any arm."""
+        ended = []
+        for gains in found:
+            judged = (judge(moved(look, by), margin, level).values() for look in gains)
+            count, verdicts = next(
+                ((count, one) for count, one in zip(looks, judged, strict=False) if count == looks[-1] or settled(one))
+            )
+            directed = any(v.direction is not Direction.NOT_SHOWN for v in verdicts)
+            ended.append((count, directed, any(v.is_non_inferior for v in verdicts)))
+        return ended
+
+    null, edge = end(0.0), end(-margin)
+    return {
+        "false_direction": float(np.mean([directed for _, directed, _ in null])),
+        "false_non_inferiority": float(np.mean([claimed for _, _, claimed in edge])),
+        "decided_if_equal": float(np.mean([claimed for _, _, claimed in null])),
+        "seeds_if_equal": float(np.mean([count for count, _, _ in null])),
+    }
+
+
+def fixed_table(cells: Sequence[dict[str, float]], experiments: int) -> str:
+    """One row a cell."""
+    header = ["seeds", "items", "seed variance", "arms", "covered", "width", "false direction", "false equivalence",
+              "false non-inferiority", "4 SE seen"]  # fmt: skip
+    rows = [
+        [f"{cell['seeds']:g}", f"{cell['items']:,}", f"{cell['seed_share']:g}", f"{cell['arms']:g}",
+         *(f"{100 * cell[name]:.1f} %" if name != "width" else f"{cell[name]:.2f}" for name in
+           ("coverage", "width", "false_direction", "false_equivalence", "false_non_inferiority", "seen"))]
+        for cell in cells
+    ]  # fmt: skip
+    return f"{_noise(experiments)}\n\n{_table(header, rows)}"
+
+
+def looked_table(cells: Sequence[dict[str, float]]) -> str:
+    """One row a cell of the sequential rule."""
+    header = ["items", "seed variance", "arms", "false direction", "false non-inferiority", "non-inferior if equal",
+              "seeds used if equal"]  # fmt: skip
+    rows = [
+        [f"{cell['items']:,}", f"{cell['seed_share']:g}", f"{cell['arms']:g}",
+         *(f"{100 * cell[name]:.1f} %" for name in ("false_direction", "false_non_inferiority", "decided_if_equal")),
+         f"{cell['seeds_if_equal']:.1f}"]
+        for cell in cells
+    ]  # fmt: skip
+    return _table(header, rows)
+
+
+def _noise(experiments: int) -> str:
+    low, high = (100 * binom.ppf(share, experiments, 0.95) / experiments for share in (0.025, 0.975))
+    return f"{experiments:,} experiments a cell: a true 95 % comes out between {low:.1f} and {high:.1f} %."
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---:"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write(fixed: str, looked: str) -> None:
+    """Put the tables into the document, each after its mark."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for mark, table in (("fixed", fixed), ("looks", looked)):
+        begin, end = f"<!-- {mark}: benchmarks/calibration.py -->", f"<!-- end of {mark} -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
+    DOCUMENT.write_text(text, encoding="utf-8")
+    print(fixed, looked, sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Which arm to take: the cheapest of those that are not worse than the baseline by what matters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from loralab.experiment import Price
+from loralab.methods import Untouched
+from loralab.statistics.decisions import MarginAnswer
+from loralab.summary import COSTS, ArmSummary, Quantity
+
+_QUANTITIES = {
+    "training-time": "training_seconds",
+    "memory": "training_memory",
+    "storage": "saved_bytes",
+    "serving": "serving_seconds",
+}
+BYTES_A_WEIGHT = 4  # of a base model in float32
+
+
+class NoReason(Enum):
+    """Why nothing is recommended."""
+
+    NO_BASELINE = "the baseline has no measurement, or is void"
+    NOT_FAIR = "the arms were not compared fairly"
+    UNDECIDED = "no arm was shown to be non-inferior, and some are undecided"
+    UNKNOWN_PRICE = "what an arm costs is unknown"
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """From how many on something no longer pays, or begins to."""
+
+    kind: (
+        str  # 'storage': tasks from which on adapters need less disk; 'serving': texts after which saved time is spent
+    )
+    count: int
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The arm to take, for a price, and what else could be taken."""
+
+    price: Quantity
+    arm: str | None
+    reason: NoReason | None  # why there is none
+    runner_up: str | None  # the next cheapest that could be taken
+    undecided: tuple[str, ...]  # arms of which it isn't known; they may be cheaper
+    break_evens: tuple[BreakEven, ...]
+
+
+def recommend(arms: Mapping[str, ArmSummary], baseline: str, prefer: Price, *, is_fair: bool) -> Recommendation:
+    """Recommend the cheapest of the baseline and the arms shown to be non-inferior to it; void arms are left out.
+
+    Nothing is recommended where the comparison wasn't fair, and where the baseline is all that could be while some arm
+    is undecided.
+    """
+    price = next(cost for cost in COSTS if cost.name == _QUANTITIES[prefer])
+    usable = {name: arm for name, arm in arms.items() if arm.measurements and not arm.failed_checks}
+    eligible = {
+        name: arm for name, arm in usable.items() if name == baseline or (arm.verdict and arm.verdict.is_non_inferior)
+    }
+    undecided = tuple(
+        name for name, arm in usable.items() if arm.verdict and arm.verdict.margin_answer is MarginAnswer.UNDECIDED
+    )
+    reason = _reason(eligible, baseline, undecided, price, is_fair=is_fair)
+    if reason is not None:
+        return Recommendation(price, None, reason, None, undecided, ())
+    first, *rest = sorted(eligible, key=lambda name: eligible[name].costs[price.name].mean)
+    return Recommendation(
+        price,
+        first,
+        None,
+        rest[0] if rest else None,
+        undecided,
+        tuple(_break_evens(arms[first], arms[baseline])),
+    )
+
+
+def _reason(
+    eligible: Mapping[str, ArmSummary], baseline: str, undecided: tuple[str, ...], price: Quantity, *, is_fair: bool
+) -> NoReason | None:
+    if baseline not in eligible:
+        return NoReason.NO_BASELINE
+    if not is_fair:
+        return NoReason.NOT_FAIR
+    if len(eligible) == 1 and undecided:
+        return NoReason.UNDECIDED
+    if any(price.name not in arm.costs for arm in eligible.values()):
+        return NoReason.UNKNOWN_PRICE
+    return None
+
+
+def _break_evens(arm: ArmSummary, baseline: ArmSummary) -> list[BreakEven]:
+    """Return where adapters begin to need less disk than whole models, and where slower scoring eats up saved time."""
+    found = []
+    own, base = ({name: spread.mean for name, spread in one.costs.items()} for one in (arm, baseline))
+    if _is_adapter(arm) and not _is_adapter(baseline) and own["saved_bytes"] < base["saved_bytes"]:
+        counted = next(iter(arm.measurements.values())).parameters
+        shared = BYTES_A_WEIGHT * (counted.total - counted.trainable)  # the base model, once for all tasks
+        found.append(BreakEven("storage", math.floor(shared / (base["saved_bytes"] - own["saved_bytes"])) + 1))
+    saved = base["training_seconds"] - own["training_seconds"]
+    slower = own["serving_seconds"] - base["serving_seconds"]
+    if _is_adapter(arm) and saved > 0 and slower > 0:
+        found.append(BreakEven("serving", math.ceil(saved / slower)))
+    return found
+
+
+def _is_adapter(arm: ArmSummary) -> bool:
+    method = next(iter(arm.measurements.values())).trial.method
+    return not isinstance(method, Untouched) and method.saves_adapter

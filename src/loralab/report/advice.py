@@ -1,0 +1,70 @@
+"""The recommendation in words, and its rule."""
+
+from __future__ import annotations
+
+from loralab.comparison import Comparison
+from loralab.recommendation import BreakEven, NoReason
+from loralab.report import numbers
+
+RULE = (
+    "The rule: of the baseline and the arms shown to be non-inferior to it, the one that costs least in what the "
+    "experiment prefers; void arms are left out. Nothing is recommended where the comparison is not fair, or where no "
+    "arm beside the baseline qualifies while some are undecided."
+)
+
+
+def recommendation(comparison: Comparison) -> list[str]:
+    """Say which arm to take and why, what comes next, and where that turns; or why nothing can be said."""
+    found, arms = comparison.recommendation, comparison.arms
+    if found.arm is None:
+        return [f"No recommendation: {_why_not(comparison)}."]
+    price = found.price
+    baseline = comparison.baseline
+
+    def told(name: str) -> str:
+        ratio = arms[name].ratios.get(price.name)
+        beside = f", {numbers.multiple(ratio.value)} of {baseline.name}'s" if ratio and name != baseline.name else ""
+        return f"{numbers.cost(arms[name].costs[price.name].mean, price)}{beside}"
+
+    if found.arm == baseline.name:
+        others = "no other arm was shown to be non-inferior" if found.runner_up is None else "it is also the cheapest"
+        lines = [f"Recommended: {found.arm}: {others} ({price.title.lower()}: {told(found.arm)})."]
+    else:
+        lines = [
+            f"Recommended: {found.arm}: not worse than {baseline.name} by what matters, and of such arms the cheapest "
+            f"in {price.title.lower()} ({told(found.arm)})."
+        ]
+    if found.runner_up is not None:
+        lines.append(f"Next: {found.runner_up} ({told(found.runner_up)}).")
+    if found.undecided:
+        lines.append(f"Undecided, and so not considered: {', '.join(found.undecided)}.")
+    return [*lines, *(_turns(found.arm, baseline.name, even) for even in found.break_evens)]
+
+
+def _why_not(comparison: Comparison) -> str:
+    found = comparison.recommendation
+    match found.reason:
+        case NoReason.NO_BASELINE:
+            return f"{comparison.baseline.name}, the baseline, has no measurement or is void"
+        case NoReason.NOT_FAIR:
+            return "the arms were not compared fairly"
+        case NoReason.UNKNOWN_PRICE:
+            return f"of some arm it is unknown what it costs in {found.price.title.lower()}"
+        case _:
+            return f"no arm was shown to be non-inferior to {comparison.baseline.name}, and {_listed(found.undecided)}"
+
+
+def _listed(undecided: tuple[str, ...]) -> str:
+    return f"{', '.join(undecided)} {'is' if len(undecided) == 1 else 'are'} undecided"
+
+
+def _turns(arm: str, baseline: str, even: BreakEven) -> str:
+    if even.kind == "storage":
+        return (
+            f"From {even.count:,} tasks on, adapters of {arm} beside one base model need less disk than as many models "
+            f"of {baseline}."
+        )
+    return (
+        f"Unmerged, {arm} scores slower: after {even.count:,} texts the training time that it saved is spent; "
+        "merging the adapter avoids it."
+    )

@@ -1,0 +1,58 @@
+"""What it would take to decide, from the variances that were seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from loralab.statistics.estimate import Estimate, with_more
+
+POWER = 0.8  # the chance of deciding, if the true difference is the one seen
+MOST_SEEDS = 100
+MOST_TIMES = 1000  # the test items at hand
+
+
+def detectable(gain: Estimate, level: float) -> float:
+    """Return the smallest true difference whose direction this design shows with a chance of `POWER`."""
+    return gain.reach(level / 2) + gain.reach(1 - POWER)
+
+
+def decides(gain: Estimate, margin: float, level: float) -> bool:
+    """Tell whether a design with this error decides the margin with a chance of `POWER`, if the gain is as seen."""
+    return gain.reach(level) + gain.reach(1 - POWER) <= abs(gain.value + margin)
+
+
+def seeds_needed(gain: Estimate, margin: float, level: float) -> int | None:
+    """Return how many seeds on these items would decide the margin, or None where no number up to 100 would.
+
+    With one seed it isn't known how much seeds differ.
+    """
+    if gain.seeds == 1:
+        return None
+    return next(
+        (more for more in range(gain.seeds + 1, MOST_SEEDS + 1) if decides(with_more(gain, seeds=more), margin, level)),
+        None,
+    )
+
+
+def items_needed(gain: Estimate, margin: float, level: float) -> int | None:
+    """Return how many test items with these seeds would decide the margin, to a tenth, or None where none would.
+
+    None is also returned where it would take more than a thousand times as many.
+    """
+
+    def with_items(items: int) -> Estimate:
+        share = gain.items / items
+        return replace(
+            gain, items=items, item_variance=gain.item_variance * share, interaction=gain.interaction * share
+        )
+
+    factors = (1.1**power for power in range(1, round(math.log(MOST_TIMES, 1.1)) + 1))
+    tried = (math.ceil(gain.items * factor) for factor in factors)
+    return next((items for items in tried if decides(with_items(items), margin, level)), None)
+
+
+def is_beyond_seeds(gain: Estimate, margin: float, level: float) -> bool:
+    """Tell whether the items' error alone exceeds the margin, so that no number of seeds would decide it."""
+    lasting = replace(gain, seed_variance=0.0, item_variance=gain.item_variance - gain.interaction)
+    return lasting.reach(level) > margin

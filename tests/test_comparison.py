@@ -1,0 +1,220 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import MakeExperiment
+from loralab.comparison import compare
+from loralab.experiment import Experiment
+from loralab.recommendation import NoReason
+from loralab.report import advice, answer, limits
+from loralab.results import Check, Failure, Measurement
+from loralab.statistics.decisions import Direction, MarginAnswer
+from made_up import Right, hits, made_up, template, untuned
+
+
+@pytest.fixture(scope="module")
+def like(finished: Path) -> Measurement:
+    return template(finished)
+
+
+@pytest.fixture(scope="module")
+def plain(toy_experiment: Experiment) -> Experiment:
+    """Three arms, three seeds, a margin of 2 points."""
+    return untuned(toy_experiment, seeds=(0, 1, 2), margin={"accuracy": 0.02})
+
+
+def shares(**of_arm: float) -> "dict[str, float]":
+    return {"full": 0.9, "lora": 0.9, "head-only": 0.9} | {name.replace("_", "-"): x for name, x in of_arm.items()}
+
+
+def answers(of_arm: dict[str, float], arm: str, seed: int, count: int = 2000) -> Right:
+    """Answers of which so large a share is right, some of them other ones for every seed."""
+    found = hits(of_arm[arm], count)
+    return np.roll(found, 7 * seed)
+
+
+def test_an_arm_that_loses_points_on_the_same_items_is_worse_and_inferior(plain: Experiment, like: Measurement) -> None:
+    of_arm = shares(lora=0.85, head_only=0.895)
+    comparison = compare(plain, made_up(like, plain, lambda arm, seed: answers(of_arm, arm, seed)))
+    lora, head = comparison.verdicts["lora"], comparison.verdicts["head-only"]
+    assert lora.gain.value == pytest.approx(-0.05)
+    assert (lora.direction, lora.margin_answer) == (Direction.WORSE, MarginAnswer.INFERIOR)
+    assert (head.direction, head.margin_answer) == (Direction.WORSE, MarginAnswer.EQUIVALENT)
+    sentence = answer.sentence(comparison)
+    assert "lora was worse by 5.0 points (" in sentence
+    assert "by more than the 2.0 points that matter" in sentence
+    assert "equivalent within 2.0 points" in sentence
+
+
+def test_where_lower_is_better_the_gain_is_turned(plain: Experiment, like: Measurement) -> None:
+    by_loss = plain.model_copy(update={"primary": "log_loss", "margin": {"log_loss": 0.05}})
+    of_arm = shares(lora=0.95)
+    comparison = compare(by_loss, made_up(like, by_loss, lambda arm, seed: answers(of_arm, arm, seed)))
+    assert comparison.arms["lora"].differences["log_loss"].value == pytest.approx(-0.095, abs=1e-3)
+    assert comparison.verdicts["lora"].gain.value == pytest.approx(0.095, abs=1e-3)
+    assert comparison.verdicts["lora"].direction is Direction.BETTER
+
+
+def test_an_interval_of_f1_is_near_that_of_accuracy_where_labels_are_alike(
+    plain: Experiment, like: Measurement
+) -> None:
+    of_arm = shares(lora=0.85)
+    comparison = compare(plain, made_up(like, plain, lambda arm, seed: answers(of_arm, arm, seed)))
+    differences = comparison.arms["lora"].differences
+    assert set(differences) == {metric.name for metric in plain.conditions.task.metrics}
+    # All items have one label of six, so that macro recall is a sixth of accuracy.
+    assert differences["recall_macro"].error == pytest.approx(differences["accuracy"].error / 6, rel=0.1)
+
+
+def test_seeds_that_differ_widen_the_interval_beyond_what_items_do(plain: Experiment, like: Measurement) -> None:
+    steady = compare(plain, made_up(like, plain, lambda arm, seed: answers(shares(), arm, seed)))
+    moody = compare(
+        plain,
+        made_up(like, plain, lambda arm, seed: hits(0.9 + (0.04 * (seed - 1) if arm == "lora" else 0.0), 2000)),
+    )
+    assert moody.verdicts["lora"].gain.seed_variance > steady.verdicts["lora"].gain.seed_variance
+    assert moody.verdicts["lora"].margin_answer is MarginAnswer.UNDECIDED
+    lines = " ".join(limits.caveats(moody))
+    assert "lora is undecided" in lines
+    assert "seeds would decide it" in lines or "neither more seeds" in lines
+
+
+def test_one_seed_is_judged_by_its_items_and_the_answer_says_so(plain: Experiment, like: Measurement) -> None:
+    single = plain.model_copy(update={"seeds": (0,)})
+    comparison = compare(single, made_up(like, single, lambda arm, seed: answers(shares(lora=0.85), arm, seed)))
+    assert comparison.verdicts["lora"].direction is Direction.WORSE
+    assert any("With one seed, nothing is known" in line for line in limits.caveats(comparison))
+
+
+def test_mcnemars_test_stands_by_each_seed(plain: Experiment, like: Measurement) -> None:
+    comparison = compare(plain, made_up(like, plain, lambda arm, seed: answers(shares(lora=0.85), arm, seed)))
+    assert set(comparison.arms["lora"].mcnemar) == {0, 1, 2}
+    assert max(comparison.arms["lora"].mcnemar.values()) < 1e-6
+    assert set(comparison.arms["head-only"].mcnemar.values()) == {1.0}
+    assert comparison.baseline.mcnemar == {}
+
+
+def test_an_arm_scored_on_other_items_is_not_judged(plain: Experiment, like: Measurement) -> None:
+    results = made_up(like, plain, lambda arm, seed: answers(shares(), arm, seed, 2000 if arm != "lora" else 1000))
+    assert set(compare(plain, results).verdicts) == {"head-only"}
+
+
+def test_a_failed_seed_leaves_the_others_paired(plain: Experiment, like: Measurement) -> None:
+    results: dict[str, Measurement | Failure] = dict(
+        made_up(like, plain, lambda arm, seed: answers(shares(lora=0.85), arm, seed))
+    )
+    lost = next(name for name, found in results.items() if found.trial.arm == "lora" and found.trial.seed == 1)
+    results[lost] = Failure(trial=results[lost].trial, reason="diverged", message="")
+    gain = compare(plain, results).verdicts["lora"].gain
+    assert gain.seeds == 2
+    assert gain.value == pytest.approx(-0.05)
+
+
+def priced(results: dict[str, Measurement], arm: str, training: float) -> dict[str, Measurement]:
+    return {
+        name: found.model_copy(update={"seconds": found.seconds.model_copy(update={"training": training})})
+        if found.trial.arm == arm
+        else found
+        for name, found in results.items()
+    }
+
+
+def test_the_cheapest_non_inferior_arm_is_recommended_with_its_runner_up(plain: Experiment, like: Measurement) -> None:
+    results = made_up(like, plain, lambda arm, seed: answers(shares(head_only=0.8), arm, seed))
+    for arm, seconds in (("full", 10.0), ("lora", 6.0), ("head-only", 2.0)):
+        results = priced(results, arm, seconds)
+    comparison = compare(plain, results)
+    assert (comparison.recommendation.arm, comparison.recommendation.runner_up) == ("lora", "full")
+    told = advice.recommendation(comparison)
+    assert told[0].startswith("Recommended: lora: not worse than full by what matters")
+    assert "0.60×" in told[0]
+
+
+def test_the_baseline_is_recommended_where_every_other_arm_is_inferior(plain: Experiment, like: Measurement) -> None:
+    of_arm = shares(lora=0.8, head_only=0.8)
+    comparison = compare(plain, made_up(like, plain, lambda arm, seed: answers(of_arm, arm, seed)))
+    assert comparison.recommendation.arm == "full"
+    assert advice.recommendation(comparison)[0].startswith("Recommended: full: no other arm was shown")
+
+
+def test_nothing_is_recommended_while_arms_are_undecided(plain: Experiment, like: Measurement) -> None:
+    few = made_up(like, plain, lambda arm, seed: np.roll(hits(0.8, 60), 11 * seed + (5 if arm == "full" else 0)))
+    comparison = compare(plain, few)
+    assert comparison.recommendation.reason is NoReason.UNDECIDED
+    assert advice.recommendation(comparison) == [
+        "No recommendation: no arm was shown to be non-inferior to full, and lora, head-only are undecided."
+    ]
+
+
+def test_a_void_arm_is_not_recommended(plain: Experiment, like: Measurement) -> None:
+    results = priced(made_up(like, plain, lambda arm, seed: answers(shares(), arm, seed)), "lora", 0.001)
+    broken = Check(name="the head was saved", passed=False, seen="none of 2 tensors")
+    for name, found in results.items():
+        if found.trial.arm == "lora" and found.trial.seed == 1:
+            results[name] = found.model_copy(update={"checks": (broken,)})
+    comparison = compare(plain, results)
+    assert comparison.recommendation.arm != "lora"
+    assert any("lora is void: it isn't true that the head was saved" in line for line in limits.caveats(comparison))
+    assert "lora is void" in answer.sentence(comparison)
+
+
+def test_an_unfair_comparison_recommends_nothing(plain: Experiment, like: Measurement) -> None:
+    results = made_up(like, plain, lambda arm, seed: answers(shares(), arm, seed))
+    for name, found in results.items():
+        if found.trial.arm == "lora":
+            machine = found.environment.model_copy(update={"threads": 64})
+            results[name] = found.model_copy(update={"environment": machine})
+    comparison = compare(plain, results)
+    assert comparison.recommendation.reason is NoReason.NOT_FAIR
+    assert any("not a fair comparison: the arms differ in threads" in line for line in limits.caveats(comparison))
+
+
+def test_adapters_beside_one_base_model_need_less_disk_from_some_number_of_tasks_on(
+    plain: Experiment, like: Measurement
+) -> None:
+    by_storage = plain.model_copy(update={"prefer": "storage"})
+    results = made_up(like, by_storage, lambda arm, seed: answers(shares(), arm, seed))
+    assert like.saved is not None
+    for name, found in results.items():
+        size = {"full": 1_000, "lora": 400, "head-only": 1_000}.get(found.trial.arm, 0)
+        counted = found.parameters.model_copy(update={"total": 350, "trainable": 100})  # a base of 1,000 bytes
+        saved = like.saved.model_copy(update={"bytes": size})
+        results[name] = found.model_copy(update={"saved": saved, "parameters": counted})
+    found_ = compare(by_storage, results).recommendation
+    assert found_.arm == "lora"
+    # 400 n + 1,000 < 1,000 n from n = 2 on.
+    assert [(even.kind, even.count) for even in found_.break_evens if even.kind == "storage"] == [("storage", 2)]
+
+
+def looking(make_experiment: MakeExperiment, **changes: object) -> Experiment:
+    return untuned(make_experiment(seeds="auto", margin={"accuracy": 0.02}, **changes))
+
+
+def test_seeds_end_at_the_first_look_that_decides(make_experiment: MakeExperiment, like: Measurement) -> None:
+    experiment = looking(make_experiment)
+    results = made_up(like, experiment, lambda arm, seed: answers(shares(lora=0.8), arm, seed))
+    comparison = compare(experiment, results)
+    assert comparison.seeds == (0, 1, 2)
+    assert not comparison.missing
+    assert experiment.level == pytest.approx(0.05 / 4)
+    assert any("Seeds ended after 3" in line for line in limits.caveats(comparison))
+
+
+def test_an_undecided_look_asks_for_the_seeds_of_the_next(make_experiment: MakeExperiment, like: Measurement) -> None:
+    experiment = looking(make_experiment)
+    moody = made_up(like, experiment, lambda arm, seed: hits(0.9 + 0.02 * (seed % 3 - 1) * (arm == "lora"), 20_000))
+    first = {name: found for name, found in moody.items() if found.trial.seed < 3}
+    asked = compare(experiment, first)
+    assert asked.seeds == (0, 1, 2, 3, 4)
+    assert {trial.seed for trial in asked.missing} == {3, 4}
+    assert compare(experiment, moody).seeds == tuple(range(12)) or compare(experiment, moody).is_settled
+
+
+def test_seeds_end_where_too_few_items_keep_the_margin_open(make_experiment: MakeExperiment, like: Measurement) -> None:
+    experiment = looking(make_experiment)
+    few = made_up(like, experiment, lambda arm, seed: np.roll(hits(0.8, 60), 5 if arm == "full" else 0))
+    comparison = compare(experiment, few)
+    assert comparison.verdicts["lora"].margin_answer is MarginAnswer.UNDECIDED
+    assert comparison.seeds == (0, 1, 2)
+    assert any("no number of seeds on these" in line for line in limits.caveats(comparison))
