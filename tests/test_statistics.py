@@ -263,3 +263,16 @@ def test_a_difference_from_which_on_the_design_sees_one_is_seen_in_four_of_five_
     values = np.random.default_rng(8).normal(least, error, size=4000)
     seen = np.mean([estimate(float(value), error).p_apart() <= 0.05 for value in values])
     assert 0.76 < seen < 0.84
+
+
+def test_a_ratio_of_sums_is_drawn_by_document_and_weighted_by_its_tokens() -> None:
+    """Mean negative log-likelihood a token, from sums and token counts of documents of unlike length."""
+    generator = np.random.default_rng(9)
+    tokens = generator.integers(10, 1000, size=400).astype(np.float64)
+    sums = tokens * (3 + 0.5 * generator.normal(size=400))
+    totals = np.stack([sums, tokens], axis=1)[:, None, :]
+    drawn = resample(totals.astype(np.float32), lambda means: means[..., 0] / means[..., 1], 20_000)
+    ratio = sums.sum() / tokens.sum()
+    by_the_delta_method = np.std(sums - ratio * tokens, ddof=1) / tokens.mean() / np.sqrt(400)
+    assert drawn.mean() == pytest.approx(ratio, abs=0.2 * by_the_delta_method)
+    assert drawn.std() == pytest.approx(by_the_delta_method, rel=0.05)
