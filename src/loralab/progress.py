@@ -13,7 +13,7 @@ from loralab.results import Failure, Measurement
 
 TELL_EVERY = 0.5  # seconds between two words of progress
 
-Activity = Literal["loading", "training", "validating", "evaluating", "saving"]
+Activity = Literal["loading", "training", "validating", "evaluating", "saving", "checking"]
 
 
 @dataclass(frozen=True)

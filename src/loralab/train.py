@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from loralab.checks import of_trained, probe
 from loralab.engine.batches import order_sha256, training_steps
 from loralab.engine.checkpoints import (
     Checkpoints,
@@ -33,7 +34,18 @@ from loralab.memory import in_parts_that_fit, release_memory
 from loralab.methods import Untouched
 from loralab.pretrained import revision
 from loralab.progress import Progress, Teller, Watch
-from loralab.results import Course, DataFacts, Failure, Measurement, Point, Sameness, Saved, Seconds, Throughput
+from loralab.results import (
+    Check,
+    Course,
+    DataFacts,
+    Failure,
+    Measurement,
+    Point,
+    Sameness,
+    Saved,
+    Seconds,
+    Throughput,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,10 +91,15 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
         items = task.items(scored, logits)
         scores = task.scores(items, len(data.label_names))
     saved = None
+    checks: tuple[Check, ...] = ()
+    probed: list[list[float]] = []
     if is_final and not isinstance(trial.method, Untouched):
         watch(Progress(trial.id, "saving"))
         with meter.phase("saving"):
             saved = _save(ready, trial, folder)
+        watch(Progress(trial.id, "checking"))  # outside every phase, so that no figure holds it
+        probed = probe(network, task, scored, ready.tokenizer).tolist()
+        checks = of_trained(trial, ready, saved, folder, fitted.curve, items)
     seconds = Seconds(**{name: meter.seconds(name) for name in Seconds.model_fields})
     return Measurement(
         trial=trial,
@@ -113,6 +130,8 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
         ),
         course=fitted.course,
         environment=environment(ready.device, ready.precision),
+        checks=checks,
+        probe=tuple(map(tuple, probed)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,17 @@ class Ready:
     tokenizer: PreTrainedTokenizerBase
     network: Any  # adapted, on the device
     parameters: Parameters
+    head: frozenset[str]  # names of its parameters, as they were before the network was adapted
     head_sha256: str  # of the head as it was drawn
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network as its trial begins with it."""
+
+    network: Any  # adapted, on the processor
+    head: frozenset[str]
+    head_sha256: str
 
 
 def set_up(trial: Trial, meter: Meter) -> Ready:
@@ -57,17 +67,27 @@ def set_up(trial: Trial, meter: Meter) -> Ready:
         splits = {name: task.tokenise(split, tokenizer) for name, split in rows.items()}
     meter.mark_resident()
     with meter.phase("loading"):
-        set_seed(trial.seed)  # before the model is built: its head and the adapters are drawn now
-        loaded = task.load(conditions.model, tokenizer, data.label_names)
-        head_sha256 = _sha256(loaded.network, loaded.head)
-        if conditions.gradient_checkpointing:
-            _checkpoint_gradients(loaded.network)
-        network: Any = trial.method.adapt(loaded)
-        parameters = count_parameters(network)
-        network.to(device)
+        built = build(trial, tokenizer, data.label_names)
+        parameters = count_parameters(built.network)
+        network = built.network.to(device)
         set_seed(trial.seed)  # whatever a method drew above, all arms begin training from one random state
     precision = choose_precision(conditions.precision, device)
-    return Ready(device, precision, data, splits, weights, tokenizer, network, parameters, head_sha256)
+    return Ready(
+        device, precision, data, splits, weights, tokenizer, network, parameters, built.head, built.head_sha256
+    )
+
+
+def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, label_names: Sequence[str]) -> Built:
+    """Load and adapt the network of `trial`: the same bits whenever it is called. Raises UserError."""
+    from accelerate.utils import set_seed
+
+    conditions = trial.conditions
+    set_seed(trial.seed)  # before the model is built: its head and the adapters are drawn now
+    loaded = conditions.task.load(conditions.model, tokenizer, label_names)
+    head_sha256 = _sha256(loaded.network, loaded.head)
+    if conditions.gradient_checkpointing:
+        _checkpoint_gradients(loaded.network)
+    return Built(trial.method.adapt(loaded), loaded.head, head_sha256)
 
 
 def _checkpoint_gradients(network: Any) -> None:

@@ -103,6 +103,12 @@ class Lora(Settings):
         if self._moves_weights:
             _restore_base(folder, network.beginning)
 
+    def weights_to_save(self, network: PeftModel) -> int:
+        """Return how many single weights belong on disk: those trained, and B A as it was taken out of the weights."""
+        trained = [weight for weight in network.parameters() if weight.requires_grad]
+        beginning = network.beginning.values() if self._moves_weights else ()
+        return sum(weight.numel() for weight in (*trained, *beginning))
+
     def _check_layers(self, loaded: Loaded, layers: Sequence[str]) -> None:
         from transformers.pytorch_utils import Conv1D
 

@@ -75,6 +75,16 @@ class Peft(Settings):
         """Write the adapter and the head; the base model is named, not copied."""
         network.save_pretrained(folder)
 
+    def weights_to_save(self, network: PeftModel) -> int:
+        """Return how many single weights belong on disk: those that PEFT counts to the adapter, and no embeddings.
+
+        They need not be the trained ones: P-tuning saves what its encoder makes, VeRA its random matrices too.
+        """
+        from peft import get_peft_model_state_dict
+
+        adapter = get_peft_model_state_dict(network, save_embedding_layers=False)
+        return sum(weight.numel() for weight in adapter.values())
+
     @property
     def _fields(self) -> Mapping[str, Any]:
         """What is passed on to PEFT as it stands."""

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from loralab.checks import not_reloaded, of_saved
 from loralab.experiment import Trial
 from loralab.places.fresh import ProcessEndedError, in_fresh_process
 from loralab.progress import Watch, Watcher
@@ -24,7 +25,8 @@ class LocalProcesses:
         """Carry out `trials` in turn. Raises UserError where a trial met something that the user can put right."""
         for trial in trials:
             watcher.begin(trial)
-            yield _apart(trial, partial(attempt, trial, folder), folder / "trials" / f"{trial.id}.log", watcher)
+            log = folder / "trials" / f"{trial.id}.log"
+            yield _checked(_apart(trial, partial(attempt, trial, folder), log, watcher), folder, watcher)
 
 
 def rehearse_apart(trial: Trial, folder: Path, watcher: Watcher) -> Rehearsal | Failure:
@@ -37,3 +39,15 @@ def _apart(trial: Trial, work: Callable[[Watch], T | Failure], log: Path, watche
         return in_fresh_process(work, log, watcher.progress)
     except ProcessEndedError as error:
         return Failure(trial=trial, reason="killed", message=str(error))
+
+
+def _checked(result: Measurement | Failure, folder: Path, watcher: Watcher) -> Measurement | Failure:
+    """Add the checks of the model that a trial saved, from a fresh process: the trial's own may not start another."""
+    if isinstance(result, Failure) or result.saved is None:
+        return result
+    log = folder / "trials" / f"{result.trial.id}.reload.log"
+    try:
+        found = in_fresh_process(partial(of_saved, result, folder), log, watcher.progress)
+    except ProcessEndedError as error:
+        found = (not_reloaded(str(error)),)
+    return result.model_copy(update={"checks": result.checks + found})

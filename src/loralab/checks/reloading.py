@@ -1,0 +1,101 @@
+"""Checks of a saved model: loaded as the report says, in a process that never saw it, it gives the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loralab.checks.claim import Seen, claim
+from loralab.engine.evaluation import predict
+from loralab.results import Check, Measurement
+from loralab.tasks import Task
+from loralab.tasks.classification import Examples
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Logits = npt.NDArray[np.float32]
+
+PROBE = 8  # test texts, the first ones
+# How far two logits may lie apart, as a share of the largest one, or of 1 where all are smaller.
+# The same weights on the same texts give the same bits, or, where a library adds in another order, nearly so: an
+# adapter that was rewritten to twice its rank, a GPU.
+RELOADED_TOLERANCE = 1e-5
+# Merging rounds every weight of a layer anew, and each layer hands that on to the next.
+MERGED_TOLERANCE = 1e-4
+_RELOADED = "the saved model gives the same logits"
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """A saved model in a fresh process."""
+
+    model: Any
+    task: Task
+    test: Examples
+    tokenizer: PreTrainedTokenizerBase  # the saved one
+
+    def logits(self, model: Any) -> Logits:
+        """Return the logits that `model` gives for the probe."""
+        return probe(model, self.task, self.test, self.tokenizer)
+
+
+def probe(network: Any, task: Task, test: Examples, tokenizer: PreTrainedTokenizerBase) -> Logits:
+    """Return the network's logits for the first test texts, in one batch, (texts, labels)."""
+    return predict(network, task, test.take(np.arange(min(PROBE, len(test)))), tokenizer, PROBE)
+
+
+def load_again(measurement: Measurement, folder: Path) -> Reloaded:
+    """Load the model that was saved in the results folder `folder` by carrying out the lines that the report prints."""
+    from accelerate import PartialState
+
+    assert measurement.saved is not None
+    relative, task = measurement.saved.folder, measurement.trial.conditions.task
+    lines = measurement.saved.loading.replace(f'"{relative}"', repr(str(folder / relative)))
+    found: dict[str, Any] = {}
+    exec(lines, found)
+    rows = task.read().test
+    test = task.tokenise(rows.take(range(min(PROBE, len(rows)))), found["tokenizer"])
+    return Reloaded(found["model"].to(PartialState().device), task, test, found["tokenizer"])
+
+
+@claim(_RELOADED)
+def reloaded_logits(expected: Sequence[Sequence[float]], again: Callable[[], Reloaded]) -> Seen:
+    """Compare the logits of the model that `again` loads with the `expected` ones, of the network that was saved."""
+    reloaded = again()
+    return _agree(np.array(expected), reloaded.logits(reloaded.model), RELOADED_TOLERANCE)
+
+
+def not_reloaded(why: str) -> Check:
+    """Return the check of a saved model whose process ended before it gave an answer."""
+    return Check(name=_RELOADED, passed=False, seen=why)
+
+
+@claim("the merged model gives the adapter's logits")
+def merged_logits(again: Callable[[], Reloaded]) -> Seen | None:
+    """Merge the adapter into the model that `again` loads, and compare; not where PEFT can't merge, as with a prompt.
+
+    It is merged in place: a copy would need the memory of another model, and nobody uses this one afterwards.
+    """
+    reloaded = again()
+    if not hasattr(reloaded.model, "merge_and_unload"):
+        return None
+    expected = reloaded.logits(reloaded.model)
+    try:
+        merged = reloaded.model.merge_and_unload()
+    except (NotImplementedError, ValueError):  # PEFT's ways to say that a method or a setting can't be merged
+        return None
+    return _agree(expected, reloaded.logits(merged), MERGED_TOLERANCE)
+
+
+def _agree(expected: npt.NDArray[Any], found: Logits, tolerance: float) -> Seen:
+    if expected.shape != found.shape:
+        return False, f"logits of shape {found.shape} instead of {expected.shape}"
+    allowed = tolerance * max(1.0, float(np.abs(expected).max()))
+    difference = float(np.abs(found - expected).max())
+    return difference <= allowed, f"{found.size} logits, at most {difference:.1e} apart; {allowed:.1e} is allowed"
