@@ -437,7 +437,7 @@ def test_every_final_trial_has_passed_its_checks(finished: Path, toy_experiment:
 def final_trial(make: MakeExperiment, method: dict[str, Any], rate: float, **changes: Any) -> Trial:
     conditions = make().conditions.model_dump() | changes
     experiment = make(conditions=conditions, arms={"full": {"method": method, "learning_rates": [rate]}})
-    trials = final_trials(experiment, {"full": Choice("full", rate, {})})
+    trials = final_trials(experiment, {"full": Choice("full", rate, {})}, experiment.seeds)
     return next(trial for trial in trials if trial.learning_rate is not None)
 
 

@@ -60,7 +60,7 @@ def test_the_whole_is_the_sum_of_its_trials(make_experiment: MakeExperiment) -> 
     experiment = make_experiment()
     found = Forecast(experiment, {name: ArmForecast(rehearsal(), overhead=4.0) for name in experiment.arms})
     assert count_trials(experiment) == (13, 16)
-    assert found.seconds() == (6 * 17 + 6 * 22 + 9, 6 * 17 + 6 * 22 + 9 + 3 * 17)
+    assert found.seconds() == (6 * 17 + 6 * 26 + 9, 6 * 17 + 6 * 26 + 9 + 3 * 17)
 
 
 def test_an_arm_that_needs_more_memory_than_is_free_does_not_fit() -> None:

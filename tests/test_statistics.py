@@ -18,7 +18,7 @@ from loralab.statistics.decisions import (
     mcnemar,
 )
 from loralab.statistics.estimate import Estimate, crossed, with_more
-from loralab.statistics.needed import decides, detectable, is_beyond_seeds, items_needed, seeds_needed
+from loralab.statistics.needed import both_needed, decides, detectable, is_beyond_seeds, items_needed, seeds_needed
 from loralab.statistics.ratios import geometric
 from loralab.statistics.resampling import Array, resample
 
@@ -225,7 +225,7 @@ def test_one_seeds_ratio_has_no_interval() -> None:
 
 def test_more_seeds_shrink_what_seeds_add_and_leave_what_items_add() -> None:
     now = Estimate(0.0, 4, 1000, seed_variance=4.0, item_variance=3.0, interaction=1.0)
-    more = with_more(now, seeds=8)
+    more = with_more(now, seeds=8, items=1000)
     assert (more.seed_variance, more.interaction, more.item_variance) == (2.0, 0.5, 2.5)
     assert more.reach(0.025) < now.reach(0.025)
 
@@ -234,8 +234,8 @@ def test_as_many_seeds_as_are_said_to_be_needed_decide() -> None:
     gain = Estimate(0.0, 3, 1000, seed_variance=1e-4, item_variance=1e-5, interaction=5e-6)
     needed = seeds_needed(gain, margin=0.02, level=0.05)
     assert needed is not None
-    assert decides(with_more(gain, needed), 0.02, 0.05)
-    assert not decides(with_more(gain, needed - 1), 0.02, 0.05)
+    assert decides(with_more(gain, needed, 1000), 0.02, 0.05)
+    assert not decides(with_more(gain, needed - 1, 1000), 0.02, 0.05)
 
 
 def test_no_number_of_seeds_makes_up_for_too_few_items() -> None:
@@ -251,6 +251,15 @@ def test_no_number_of_items_makes_up_for_seeds_that_differ() -> None:
     gain = Estimate(0.0, 3, 25_000, seed_variance=1e-3, item_variance=1e-6, interaction=1e-7)
     assert items_needed(gain, margin=0.02, level=0.05) is None
     assert not is_beyond_seeds(gain, margin=0.02, level=0.05)
+
+
+def test_where_neither_is_enough_alone_both_are_named() -> None:
+    gain = Estimate(0.0, 3, 1000, seed_variance=1e-4, item_variance=1e-4, interaction=1e-5)
+    margin = 0.011
+    assert (seeds_needed(gain, margin, 0.05), items_needed(gain, margin, 0.05)) == (None, None)
+    both = both_needed(gain, margin, 0.05)
+    assert both is not None
+    assert decides(with_more(gain, *both), margin, 0.05)
 
 
 def test_with_one_seed_no_number_of_seeds_is_promised() -> None:

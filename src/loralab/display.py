@@ -120,5 +120,8 @@ def _outcome(result: Measurement | Failure) -> str:
     scores = ", ".join(f"{metric.title.lower()} {score(result.scores[metric.name], metric)}" for metric in metrics)
     if result.course.micro_batch < result.trial.conditions.batch_size:
         scores += f" ({result.course.micro_batch} texts in a forward pass: memory ran out with more)"
+    failed = [check.name for check in result.checks if not check.passed]
+    if failed:
+        scores += f" (void: it isn't true that {' and '.join(failed)})"
     split = "test" if result.trial.stage == "final" else "validation"
     return f"{scores} on {split}, trained {duration(result.seconds.training)}"

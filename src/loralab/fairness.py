@@ -39,7 +39,7 @@ class Fairness:
 
     checked: tuple[str, ...]
     deviations: tuple[Deviation, ...]
-    exempt: tuple[str, ...]  # what differs because the experiment asks for it
+    exempt: tuple[Deviation, ...]  # what differs because the experiment asks for it
 
     @property
     def is_fair(self) -> bool:
@@ -77,7 +77,7 @@ def examine(arms: ByArm, budgets: Mapping[str, int]) -> Fairness:
     """Hold the arms of a comparison against each other. `budgets`: learning rates tried by each arm."""
     found = {name: seeds for name, seeds in arms.items() if seeds}
     exempt = tuple(
-        f"{shared.name} ({', '.join(moved)} has other seeds by design)"
+        Deviation(shared.name, f"{', '.join(moved)}: other seeds, by design")
         for shared in SHARED
         if shared.is_drawn and (moved := [name for name, seeds in found.items() if _has_other_seeds(seeds)])
     )

@@ -31,7 +31,9 @@ class ArmForecast:
         found = self.rehearsal
         if isinstance(found, Failure):
             return None
-        ending = found.tuning_seconds if stage == "tuning" else found.final_seconds + found.saving_seconds
+        ending = found.tuning_seconds
+        if stage == "final":  # its checks read and load once more, in a process of their own
+            ending = found.final_seconds + found.saving_seconds + self.overhead
         return self.overhead + found.training_seconds + found.validation_seconds + ending
 
     @property

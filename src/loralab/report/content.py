@@ -122,12 +122,10 @@ def _passed(of_trials: Sequence[bool]) -> str:
 def fairness(comparison: Comparison) -> list[str]:
     """What the arms were found to share, and what not."""
     found = comparison.fairness
-    deviating = {deviation.name for deviation in found.deviations}
-    exempt = {line.split(" (", maxsplit=1)[0] for line in found.exempt}
-    same = [name for name in found.checked if name not in deviating and name not in exempt]
-    lines = [f"The results were checked to share: {', '.join(same)}."]
-    lines += [f"They differ in {deviation.name}: {deviation.seen}." for deviation in found.deviations]
-    return [*lines, *(f"Not compared: {line}." for line in found.exempt)]
+    other = {deviation.name for deviation in (*found.deviations, *found.exempt)}
+    lines = [f"The results show the same {', '.join(name for name in found.checked if name not in other)}."]
+    lines += [f"They differ in {deviation.name} ({deviation.seen})." for deviation in found.deviations]
+    return [*lines, *(f"Not compared: {deviation.name} ({deviation.seen})." for deviation in found.exempt)]
 
 
 def costs(comparison: Comparison) -> Table:

@@ -6,7 +6,7 @@ from loralab.comparison import Comparison
 from loralab.report import numbers
 from loralab.report.content import primary
 from loralab.statistics.decisions import LEVEL, MarginAnswer, Verdict
-from loralab.statistics.needed import detectable, is_beyond_seeds, items_needed, seeds_needed
+from loralab.statistics.needed import both_needed, detectable, is_beyond_seeds, items_needed, seeds_needed
 from loralab.summary import ArmSummary
 
 
@@ -69,9 +69,9 @@ def _what_it_would_take(name: str, verdict: Verdict, comparison: Comparison) -> 
     seeds, items = seeds_needed(gain, margin, level), items_needed(gain, margin, level)
     ways = [f"{seeds} seeds"] if seeds else []
     ways += [f"{items:,} test texts"] if items and items > gain.items else []
-    would = (
-        f"{' or '.join(ways)} would decide it" if ways else "neither more seeds nor more texts alone would decide it"
-    )
+    if not ways and (both := both_needed(gain, margin, level)):
+        ways = [f"{both[0]} seeds and {both[1]:,} test texts together"]
+    would = f"{' or '.join(ways)} would decide it" if ways else "no larger design at hand would decide it"
     if ways and not seeds and is_beyond_seeds(gain, margin, level):
         would += ", and no number of seeds on these"
     return f"{seen} on are mostly shown; if the difference stays as it is, {would}."

@@ -101,13 +101,14 @@ def crossed(scores: Array, draws: Array, items: int, least_item_variance: float 
     return Estimate(float(np.mean(scores)), seeds, items, of_seeds, of_items, interaction)
 
 
-def with_more(estimate: Estimate, seeds: int) -> Estimate:
-    """Return what the estimate would be with so many seeds, on the same items, if everything else stayed."""
-    share = estimate.seeds / seeds
+def with_more(estimate: Estimate, seeds: int, items: int) -> Estimate:
+    """Return what the estimate would be with so many seeds and items, if all else stayed."""
+    of_seeds, of_items = estimate.seeds / seeds, estimate.items / items
     return replace(
         estimate,
         seeds=seeds,
-        seed_variance=estimate.seed_variance * share,
-        item_variance=estimate.item_variance - estimate.interaction * (1 - share),
-        interaction=estimate.interaction * share,
+        items=items,
+        seed_variance=estimate.seed_variance * of_seeds,
+        item_variance=(estimate.item_variance - estimate.interaction * (1 - of_seeds)) * of_items,
+        interaction=estimate.interaction * of_seeds * of_items,
     )

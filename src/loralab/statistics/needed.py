@@ -30,7 +30,11 @@ def seeds_needed(gain: Estimate, margin: float, level: float) -> int | None:
     if gain.seeds == 1:
         return None
     return next(
-        (more for more in range(gain.seeds + 1, MOST_SEEDS + 1) if decides(with_more(gain, seeds=more), margin, level)),
+        (
+            more
+            for more in range(gain.seeds + 1, MOST_SEEDS + 1)
+            if decides(with_more(gain, more, gain.items), margin, level)
+        ),
         None,
     )
 
@@ -41,15 +45,15 @@ def items_needed(gain: Estimate, margin: float, level: float) -> int | None:
     None is also returned where it would take more than a thousand times as many.
     """
 
-    def with_items(items: int) -> Estimate:
-        share = gain.items / items
-        return replace(
-            gain, items=items, item_variance=gain.item_variance * share, interaction=gain.interaction * share
-        )
-
     factors = (1.1**power for power in range(1, round(math.log(MOST_TIMES, 1.1)) + 1))
     tried = (math.ceil(gain.items * factor) for factor in factors)
-    return next((items for items in tried if decides(with_items(items), margin, level)), None)
+    return next((items for items in tried if decides(with_more(gain, gain.seeds, items), margin, level)), None)
+
+
+def both_needed(gain: Estimate, margin: float, level: float) -> tuple[int, int] | None:
+    """Return seeds and test items, as many times as many of both, that would decide the margin; None as above."""
+    tried = ((times * gain.seeds, times * gain.items) for times in range(2, MOST_SEEDS // gain.seeds + 1))
+    return next((both for both in tried if decides(with_more(gain, *both), margin, level)), None)
 
 
 def is_beyond_seeds(gain: Estimate, margin: float, level: float) -> bool:
