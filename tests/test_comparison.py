@@ -1,11 +1,14 @@
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from conftest import MakeExperiment
+from loralab import api
 from loralab.comparison import compare
-from loralab.experiment import Experiment
+from loralab.experiment import Experiment, Trial
+from loralab.progress import Watcher
 from loralab.recommendation import NoReason
 from loralab.report import advice, answer, limits
 from loralab.results import Check, Failure, Measurement
@@ -218,3 +221,36 @@ def test_seeds_end_where_too_few_items_keep_the_margin_open(make_experiment: Mak
     assert comparison.verdicts["lora"].margin_answer is MarginAnswer.UNDECIDED
     assert comparison.seeds == (0, 1, 2)
     assert any("no number of seeds on these" in line for line in limits.caveats(comparison))
+
+
+class MadeUpPlace:
+    """Carries out trials by looking up what was made up for them."""
+
+    def __init__(self, results: Mapping[str, Measurement]) -> None:
+        self.results = results
+        self.asked: list[Trial] = []
+
+    def run(self, trials: Sequence[Trial], folder: Path, watcher: Watcher) -> Iterator[Measurement]:
+        for trial in trials:
+            self.asked.append(trial)
+            yield self.results[trial.id]
+
+
+def test_a_run_stops_at_the_look_that_decides_and_its_folder_says_the_same(
+    make_experiment: MakeExperiment, like: Measurement, tmp_path: Path
+) -> None:
+    experiment = looking(make_experiment)
+    place = MadeUpPlace(made_up(like, experiment, lambda arm, seed: answers(shares(lora=0.8), arm, seed)))
+    ended = api.run(experiment, tmp_path, place=place)
+    assert {trial.seed for trial in place.asked} == {0, 1, 2}
+    assert api.load(tmp_path).verdicts == ended.verdicts
+
+
+def test_a_run_goes_on_to_the_next_look_where_the_first_leaves_the_margin_open(
+    make_experiment: MakeExperiment, like: Measurement, tmp_path: Path
+) -> None:
+    experiment = looking(make_experiment)
+    unsure = made_up(like, experiment, lambda arm, seed: hits(0.9 + 0.02 * (seed % 3 - 1) * (arm == "lora"), 20_000))
+    place = MadeUpPlace(unsure)
+    assert api.run(experiment, tmp_path, place=place).seeds[:5] == (0, 1, 2, 3, 4)
+    assert len(place.asked) == len({trial.id for trial in place.asked})

@@ -158,6 +158,9 @@ class Experiment(Settings):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_to_seeds(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            told = "{value} is no list of seeds, no number of them, and not 'auto'"
+            raise PydanticCustomError("seeds", told, {"value": repr(value)})
         return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
@@ -183,9 +186,10 @@ class Experiment(Settings):
             for name, arm in self.arms.items()
             if arm.seed_offset and self.tuning_seed - arm.seed_offset in self.seeds
         ]
-        if self.looks and (list(self.looks) != sorted(set(self.looks)) or self.looks[-1] != len(self.seeds)):
+        rising = list(self.looks) == sorted(set(self.looks))
+        if self.looks and not (rising and self.looks[0] > 1 and self.looks[-1] == len(self.seeds)):
             mistakes.append(
-                f"looks: {list(self.looks)} should rise and end with the number of seeds, {len(self.seeds)}"
+                f"looks: {list(self.looks)} should rise from 2 or more to the number of seeds, {len(self.seeds)}"
             )
         tries = {name: len(arm.learning_rates) for name, arm in self.arms.items() if arm.is_tuned}
         if len(set(tries.values())) > 1:
