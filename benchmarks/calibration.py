@@ -8,6 +8,7 @@ that the script goes on where it was stopped. The tables are written into docs/s
 A simulated item is answered right where a sum of normal effects is positive: the arm's skill, the item's difficulty
 (shared by all arms), the item's difficulty for the arm, the arm's luck with the seed, and chance. Where no arm's skill
 differs, every true difference is zero; other truths are made by moving the estimates, which leaves their errors alone.
+Where hardly any item differs the error goes with the difference; a third table simulates that at the margin itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -27,14 +28,15 @@ import numpy.typing as npt
 from scipy.stats import binom
 
 from loralab.experiment import AUTO_LOOKS
-from loralab.statistics.decisions import LEVEL, Direction, MarginAnswer, Verdict, judge
+from loralab.folder import write_whole
+from loralab.statistics.decisions import LEVEL, Direction, MarginAnswer, judge
 from loralab.statistics.estimate import Estimate, crossed
-from loralab.statistics.needed import is_beyond_seeds
+from loralab.statistics.needed import are_settled
 from loralab.statistics.resampling import resample
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "statistics.md"
 SKILL = 1.8  # of every arm: about 83 % right
-ARM_ITEM, CHANCE = 0.7, 0.7  # two arms then disagree on about 15 % of the items
+OWN = 0.99  # standard deviation of what is an arm's own in an item: two arms then disagree on about 15 % of the items
 SEED_SHARES = (0.0, 1.0, 10.0)  # seed variance of a difference by its variance over items, for one seed
 
 
@@ -46,20 +48,40 @@ class Cell:
     items: int
     seed_share: float
     arms: int
+    chance: float = 0.5  # the part of an arm's own that is drawn anew for every seed
 
     @property
     def name(self) -> str:
         """Fit for a file."""
-        return f"seeds{self.seeds}-items{self.items}-share{self.seed_share:g}-arms{self.arms}"
+        return f"seeds{self.seeds}-items{self.items}-share{self.seed_share:g}-arms{self.arms}-chance{self.chance:g}"
 
 
 GRID = [
     *(Cell(*values) for values in product((1, 2, 3, 5, 10), (200, 2_000), SEED_SHARES, (2, 6))),
+    *(Cell(seeds, 1_000, share, 2, chance=0.9) for seeds, share in product((3, 5), (0.0, 3.0, 10.0))),
     *(Cell(seeds, 25_000, share, 2) for seeds, share in product((1, 2, 3, 5, 10), SEED_SHARES)),
 ]
 SEQUENTIAL = [
     Cell(AUTO_LOOKS[-1], items, share, arms) for items, share, arms in product((500, 2_000), SEED_SHARES, (2, 4))
 ]
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A design in which the arms differ on few items, the true difference being the margin."""
+
+    seeds: int
+    items: int
+    disagreement: float
+    margin: float = 0.02
+
+    @property
+    def name(self) -> str:
+        """Fit for a file."""
+        return f"seeds{self.seeds}-items{self.items}-disagreement{self.disagreement:g}"
+
+
+SPARSE = [Sparse(*values) for values in product((1, 3), (200, 500, 1_000), (0.02, 0.03, 0.04))]
 
 
 def main() -> None:
@@ -73,17 +95,25 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(given.processes) as pool:
         simulate = partial(keep, folder=given.out, draws=given.draws, experiments=given.experiments)
+        sparse = list(pool.map(simulate, SPARSE))
         looked = list(pool.map(partial(simulate, looks=AUTO_LOOKS), SEQUENTIAL))
-        fixed = list(pool.map(partial(simulate, looks=None), GRID))
-    write(fixed_table(fixed, given.experiments), looked_table(looked))
+        fixed = list(pool.map(simulate, GRID))
+    noise = _noise(given.experiments)
+    write({"fixed": f"{noise}\n\n{fixed_table(fixed)}", "looks": looked_table(looked), "sparse": sparse_table(sparse)})
 
 
-def keep(cell: Cell, folder: Path, draws: int, experiments: int, looks: Sequence[int] | None) -> dict[str, float]:
+def keep(
+    cell: Cell | Sparse, folder: Path, draws: int, experiments: int, looks: Sequence[int] = ()
+) -> dict[str, float]:
     """Return what came out of a cell, from its file where it was simulated before."""
-    file = folder / f"{'fixed' if looks is None else 'looks'}-{cell.name}-{draws}x{experiments}.json"
+    kind = "sparse" if isinstance(cell, Sparse) else "looks" if looks else "fixed"
+    file = folder / f"{kind}-{cell.name}-{draws}x{experiments}.json"
     if not file.exists():
-        found = fixed_design(cell, draws, experiments) if looks is None else sequential(cell, draws, experiments, looks)
-        file.write_text(json.dumps(asdict(cell) | found), encoding="utf-8")
+        if isinstance(cell, Sparse):
+            found = at_the_margin(cell, draws, experiments)
+        else:
+            found = sequential(cell, draws, experiments, looks) if looks else fixed_design(cell, draws, experiments)
+        write_whole(file, json.dumps(asdict(cell) | found))
         print(file.name, flush=True)
     stored: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
     return stored
@@ -92,16 +122,17 @@ def keep(cell: Cell, folder: Path, draws: int, experiments: int, looks: Sequence
 def answers(cell: Cell, generator: np.random.Generator) -> npt.NDArray[np.float32]:
     """Simulate one experiment: (items, arms, seeds), one where the item was answered right."""
     items, arms, seeds = cell.items, cell.arms, cell.seeds
-    total = math.sqrt(1 + ARM_ITEM**2 + CHANCE**2)
+    total = math.sqrt(1 + OWN**2)
+    lasting, chance = OWN * math.sqrt(1 - cell.chance), OWN * math.sqrt(cell.chance)
     # How much the share of right answers changes with skill, and the variance of a difference over items.
     slope = math.exp(-((SKILL / total) ** 2) / 2) / math.sqrt(2 * math.pi) / total
     luck = math.sqrt(cell.seed_share * 0.15 / items / 2) / slope
     latent = (
         SKILL
         + generator.standard_normal((items, 1, 1), dtype=np.float32)
-        + ARM_ITEM * generator.standard_normal((items, arms, 1), dtype=np.float32)
+        + lasting * generator.standard_normal((items, arms, 1), dtype=np.float32)
         + luck * generator.standard_normal((1, arms, seeds), dtype=np.float32)
-        + CHANCE * generator.standard_normal((items, arms, seeds), dtype=np.float32)
+        + chance * generator.standard_normal((items, arms, seeds), dtype=np.float32)
     )
     return np.asarray(latent > 0, dtype=np.float32)
 
@@ -137,18 +168,22 @@ def fixed_design(cell: Cell, draws: int, experiments: int) -> dict[str, float]:
         judged = [judge(moved(gains, by), margin).values() for gains in found]
         return float(np.mean([any(v.direction in claims or v.margin_answer in claims for v in one) for one in judged]))
 
-    seen = [
-        verdict.direction is Direction.BETTER
-        for gains in found
-        for verdict in judge(moved(gains[:1], margin), margin).values()
-    ]
+    def seen(arms: int) -> float:
+        """How often the first arm's four standard errors are seen, beside others that are equal to the baseline."""
+        one = [
+            moved(gains[:1], margin) | {f"equal {i}": gain for i, gain in enumerate(gains[1:arms])} for gains in found
+        ]
+        return float(np.mean([judge(gains, margin)["0"].direction is Direction.BETTER for gains in one]))
+
     return {
         "coverage": float(covered),
         "width": float(np.median(widths)) / error,
         "false_direction": share(0.0, (Direction.BETTER, Direction.WORSE)),
         "false_equivalence": share(-margin, (MarginAnswer.EQUIVALENT,)),
         "false_non_inferiority": share(-margin, (MarginAnswer.EQUIVALENT, MarginAnswer.NON_INFERIOR)),
-        "seen": float(np.mean(seen)),
+        "false_inferiority": share(-margin, (MarginAnswer.INFERIOR,)),
+        "seen": seen(1),
+        "seen_beside": seen(cell.arms - 1),
     }
 
 
@@ -162,19 +197,17 @@ def sequential(cell: Cell, draws: int, experiments: int, looks: Sequence[int]) -
         found.append([estimates(right[:, :, :count], draws, seed) for count in looks])
     margin = 4 * float(np.std([gains[-1][0].value for gains in found]))
 
-    def settled(verdicts: Iterable[Verdict]) -> bool:
-        return all(
-            verdict.margin_answer is not MarginAnswer.UNDECIDED or is_beyond_seeds(verdict.gain, margin, level)
-            for verdict in verdicts
-        )
-
     def end(by: float) -> list[tuple[int, bool, bool]]:
         """For each experiment: seeds used, whether a direction and whether non-inferiority was claimed of any arm."""
         ended = []
         for gains in found:
             judged = (judge(moved(look, by), margin, level).values() for look in gains)
             count, verdicts = next(
-                ((count, one) for count, one in zip(looks, judged, strict=False) if count == looks[-1] or settled(one))
+                (
+                    (count, one)
+                    for count, one in zip(looks, judged, strict=False)
+                    if count == looks[-1] or are_settled(one)
+                )
             )
             directed = any(v.direction is not Direction.NOT_SHOWN for v in verdicts)
             ended.append((count, directed, any(v.is_non_inferior for v in verdicts)))
@@ -189,17 +222,57 @@ def sequential(cell: Cell, draws: int, experiments: int, looks: Sequence[int]) -
     }
 
 
-def fixed_table(cells: Sequence[dict[str, float]], experiments: int) -> str:
+def at_the_margin(cell: Sparse, draws: int, experiments: int) -> dict[str, float]:
+    """Simulate an arm that is worse by the margin, on items of which few differ; half of these for every seed anew."""
+    generator = np.random.default_rng([cell.seeds, cell.items, round(1000 * cell.disagreement)])
+    lost, gained = (cell.disagreement + cell.margin) / 2, (cell.disagreement - cell.margin) / 2
+    claimed = []
+    for seed in range(experiments):
+        lasting = generator.random((cell.items, 1))
+        luck = np.where(
+            generator.random((cell.items, cell.seeds)) < 0.5, lasting, generator.random((cell.items, cell.seeds))
+        )
+        right = np.zeros((cell.items, 2, cell.seeds), dtype=np.float32)
+        right[:, 0] = luck >= gained  # the baseline is wrong where the arm gains
+        right[:, 1] = (luck < gained) | (luck >= gained + lost)
+        gains = moved(estimates(right, draws, seed), 0.0)
+        claimed.append(judge(gains, cell.margin, are_shares=True)["0"].is_non_inferior)
+    return {"false_non_inferiority": float(np.mean(claimed))}
+
+
+COLUMNS = {
+    "coverage": "covered",
+    "width": "width",
+    "false_direction": "false direction",
+    "false_equivalence": "false equivalence",
+    "false_non_inferiority": "false non-inferiority",
+    "false_inferiority": "false inferiority",
+    "seen": "4 SE seen",
+    "seen_beside": "beside others",
+}
+
+
+def fixed_table(cells: Sequence[dict[str, float]]) -> str:
     """One row a cell."""
-    header = ["seeds", "items", "seed variance", "arms", "covered", "width", "false direction", "false equivalence",
-              "false non-inferiority", "4 SE seen"]  # fmt: skip
     rows = [
-        [f"{cell['seeds']:g}", f"{cell['items']:,}", f"{cell['seed_share']:g}", f"{cell['arms']:g}",
-         *(f"{100 * cell[name]:.1f} %" if name != "width" else f"{cell[name]:.2f}" for name in
-           ("coverage", "width", "false_direction", "false_equivalence", "false_non_inferiority", "seen"))]
+        [
+            *(f"{cell[name]:,g}" for name in ("seeds", "items", "seed_share", "chance", "arms")),
+            *(f"{cell[name]:.2f}" if name == "width" else f"{100 * cell[name]:.1f} %" for name in COLUMNS),
+        ]
+        for cell in cells
+    ]
+    return _table(["seeds", "items", "seed variance", "chance", "arms", *COLUMNS.values()], rows)
+
+
+def sparse_table(cells: Sequence[dict[str, float]]) -> str:
+    """One row a cell."""
+    header = ["seeds", "items", "disagreement", "margin", "false non-inferiority"]
+    rows = [
+        [f"{cell['seeds']:g}", f"{cell['items']:,}", f"{100 * cell['disagreement']:g} %",
+         f"{100 * cell['margin']:g} points", f"{100 * cell['false_non_inferiority']:.1f} %"]
         for cell in cells
     ]  # fmt: skip
-    return f"{_noise(experiments)}\n\n{_table(header, rows)}"
+    return _table(header, rows)
 
 
 def looked_table(cells: Sequence[dict[str, float]]) -> str:
@@ -225,15 +298,15 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write(fixed: str, looked: str) -> None:
-    """Put the tables into the document, each after its mark."""
+def write(tables: Mapping[str, str]) -> None:
+    """Put each table into the document, after its mark."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    for mark, table in (("fixed", fixed), ("looks", looked)):
+    for mark, table in tables.items():
         begin, end = f"<!-- {mark}: benchmarks/calibration.py -->", f"<!-- end of {mark} -->"
         before, _, rest = text.partition(begin)
         text = f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
     DOCUMENT.write_text(text, encoding="utf-8")
-    print(fixed, looked, sep="\n\n")
+    print(*tables.values(), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ SPOILERS: dict[str, Callable[[Measurement], Measurement]] = {
     "data": part("data", sha256="abc"),
     "data order": part("sameness", order_sha256="abc"),
     "head initialisation": part("sameness", head_sha256="abc"),
-    "steps": part("course", planned_steps=1),
+    "steps": part("sameness", steps=1),
+    "planned steps": part("course", planned_steps=1),
     "tokens": part("sameness", tokens=1),
     "batch": conditions(batch_size=3),
     "schedule": conditions(schedule="cosine"),
@@ -99,8 +100,8 @@ def test_unequal_tuning_budgets_are_named(plain: Experiment, toy_experiment: Exp
         results[trial.id] = like.model_copy(update={"trial": trial, "scores": {"log_loss": 1.0}})
     assert choose(uneven, results)["lora"].rate == plain.arms["lora"].learning_rates[0]
     [deviation] = compare(uneven, results).fairness.deviations
-    assert deviation.name == "tuning budget"
-    assert "full 1 learning rates" in deviation.seen
+    assert deviation.name == "number of learning rates tried"
+    assert deviation.seen == "full 1; lora 3; head-only 1"
 
 
 def test_an_arm_with_other_seeds_is_exempt_from_what_seeds_draw(plain: Experiment, like: Measurement) -> None:

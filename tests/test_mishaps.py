@@ -135,6 +135,12 @@ CASES: list[tuple[str, Spoil, list[str], list[str]]] = [
     ("looks that fall", setting("looks", [2, 1]), PLAN, ["looks: [2, 1] should rise", "the number of seeds, 2"]),
     ("a look at one seed", setting("looks", [1, 2]), PLAN, ["should rise from 2 or more"]),
     ("unknown metric", setting("primary", "acuracy"), PLAN, ["primary", "did you mean 'accuracy'?"]),
+    (
+        "a margin in points",
+        setting("margin", {"accuracy": 2}),
+        PLAN,
+        ["margin.accuracy: 2 is 200 points; 2 points are 0.02"],
+    ),
     ("unknown price", setting("prefer", "cheap"), PLAN, ["prefer: 'cheap' is not one of", "'storage'"]),
     ("the tuning seed by an offset", setting("arms.lora.seed_offset", 999_999), PLAN, ["would be among its seeds"]),
     ("a seed beyond all", setting("arms.lora.seed_offset", 2**32), PLAN, ["would be too large"]),

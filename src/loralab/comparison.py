@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from loralab.differences import differences, right_by_seed
+from loralab.differences import differences, right_of_both
 from loralab.experiment import UNTOUCHED, Experiment, Trial
 from loralab.fairness import ByArm, Fairness, examine
-from loralab.plan import Choice, Results, choose, final_trials
+from loralab.plan import Choice, Results, choose, extra_trials, final_trials, tuning_trials
 from loralab.recommendation import Recommendation, recommend
 from loralab.results import Failure, Measurement
-from loralab.statistics.decisions import MarginAnswer, Verdict, judge, mcnemar
+from loralab.statistics.decisions import Verdict, judge, mcnemar
 from loralab.statistics.estimate import Estimate
-from loralab.statistics.needed import is_beyond_seeds
+from loralab.statistics.needed import are_settled
 from loralab.statistics.resampling import DRAWS
 from loralab.summary import ArmSummary, Spread, costs, ratios
 
@@ -29,7 +30,7 @@ class Comparison:
     untouched: ArmSummary
     tuning: tuple[Measurement | Failure, ...]
     seeds: tuple[int, ...]  # those looked at: all, unless the experiment stops where results decide
-    missing: tuple[Trial, ...]  # final trials of these seeds that were not carried out yet
+    missing: tuple[Trial, ...]  # trials, final ones of these seeds, that were not carried out yet
     fairness: Fairness
     recommendation: Recommendation
 
@@ -51,11 +52,7 @@ class Comparison:
     @property
     def is_settled(self) -> bool:
         """Tell whether more seeds would add nothing: every arm is decided, or too few items keep it from being so."""
-        return all(
-            verdict.margin_answer is not MarginAnswer.UNDECIDED
-            or is_beyond_seeds(verdict.gain, verdict.margin, verdict.level)
-            for verdict in self.verdicts.values()
-        )
+        return are_settled(self.verdicts.values())
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -90,6 +87,7 @@ def compare(experiment: Experiment, results: Results) -> Comparison:
 
 def _compare(experiment: Experiment, results: Results, seeds: tuple[int, ...]) -> Comparison:
     choices = choose(experiment, results)
+    tuning = [*tuning_trials(experiment), *extra_trials(experiment, results)]
     wanted = final_trials(experiment, choices, seeds)
     found = {trial.id: results[trial.id] for trial in wanted if trial.id in results}
     of_arm = {
@@ -98,20 +96,20 @@ def _compare(experiment: Experiment, results: Results, seeds: tuple[int, ...]) -
     }
     measured = {name: _by_seed(of_arm[name], arm.seed_offset) for name, arm in experiment.arms.items()}
     apart = _differences(experiment, measured)
-    verdicts = _judge(experiment, apart[experiment.primary_metric.name])
     arms = {
-        name: _summarise(name, choices[name], of_arm[name], measured, experiment, apart, verdicts.get(name))
-        for name in experiment.arms
+        name: _summarise(name, choices[name], of_arm[name], measured, experiment, apart) for name in experiment.arms
     }
+    arms = {name: replace(arm, verdict=_judge(experiment, arms).get(name)) for name, arm in arms.items()}
+    tried = Counter(trial.arm for trial in tuning if trial.id in results)
     untouched = {UNTOUCHED: _by_seed(of_arm[UNTOUCHED])}
-    fairness = examine(measured, {name: max(1, len(choice.tried)) for name, choice in choices.items()})
+    fairness = examine(measured, {name: tried[name] or 1 for name in arms})
     return Comparison(
         experiment=experiment,
         arms=arms,
-        untouched=_summarise(UNTOUCHED, None, of_arm[UNTOUCHED], untouched, experiment, {}, None),
+        untouched=_summarise(UNTOUCHED, None, of_arm[UNTOUCHED], untouched, experiment, {}),
         tuning=tuple(result for result in results.values() if result.trial.stage == "tuning"),
         seeds=seeds,
-        missing=tuple(trial for trial in wanted if trial.id not in found),
+        missing=tuple(trial for trial in (*tuning, *wanted) if trial.id not in results),
         fairness=fairness,
         recommendation=recommend(arms, experiment.baseline, experiment.prefer, is_fair=fairness.is_fair),
     )
@@ -124,28 +122,30 @@ def _by_seed(results: Sequence[Measurement | Failure], seed_offset: int = 0) -> 
 
 def _differences(experiment: Experiment, measured: ByArm) -> dict[str, dict[str, Estimate]]:
     """Return every arm's difference from the baseline, by metric and arm."""
-    task = experiment.conditions.task
+    task, primary = experiment.conditions.task, experiment.primary_metric
+    others = [metric for metric in task.metrics if metric != primary]
     return {
-        metric.name: differences(
-            measured,
-            experiment.baseline,
-            metric,
-            task,
-            DRAWS if metric == experiment.primary_metric else DESCRIPTIVE_DRAWS,
-        )
-        for metric in task.metrics
+        **differences(measured, experiment.baseline, [primary], task, DRAWS),
+        **differences(measured, experiment.baseline, others, task, DESCRIPTIVE_DRAWS),
     }
 
 
-def _judge(experiment: Experiment, apart: Mapping[str, Estimate]) -> dict[str, Verdict]:
-    """Judge every arm but the baseline by its gain: its difference, turned where lower is better."""
-    is_gain = experiment.primary_metric.higher_is_better
-    gains = {
-        name: None if (found := apart.get(name)) is None else found if is_gain else found.mirrored()
-        for name in experiment.arms
-        if name != experiment.baseline
-    }
-    return judge(gains, experiment.primary_margin, experiment.level)
+def _judge(experiment: Experiment, arms: Mapping[str, ArmSummary]) -> dict[str, Verdict]:
+    """Judge every arm but the baseline by its gain: its difference, turned where lower is better.
+
+    Of a void arm nothing may be said, and where the baseline is void of none.
+    """
+    metric = experiment.primary_metric
+    is_void = arms[experiment.baseline].is_void
+
+    def gain(arm: ArmSummary) -> Estimate | None:
+        found = arm.differences.get(metric.name)
+        if found is None or is_void or arm.is_void:
+            return None
+        return found if metric.higher_is_better else found.mirrored()
+
+    gains = {name: gain(arm) for name, arm in arms.items() if name != experiment.baseline}
+    return judge(gains, experiment.primary_margin, experiment.level, are_shares=metric.is_fraction)
 
 
 def _summarise(
@@ -155,11 +155,9 @@ def _summarise(
     measured: ByArm,
     experiment: Experiment,
     apart: Mapping[str, Mapping[str, Estimate]],
-    verdict: Verdict | None,
 ) -> ArmSummary:
     own, baseline = measured[name], measured.get(experiment.baseline, {})
     metrics = next(iter(own.values())).scores if own else {}
-    right, of_baseline = (right_by_seed(one, experiment.conditions.task) for one in (own, baseline))
     return ArmSummary(
         name=name,
         choice=choice,
@@ -167,11 +165,11 @@ def _summarise(
         failures=tuple(result for result in results if isinstance(result, Failure)),
         scores={metric: Spread({seed: found.scores[metric] for seed, found in own.items()}) for metric in metrics},
         differences={metric: found[name] for metric, found in apart.items() if name in found},
-        verdict=verdict,
+        verdict=None,
         mcnemar={
-            seed: mcnemar(right[seed], of_baseline[seed])
-            for seed in (right if verdict else ())
-            if seed in of_baseline and len(right[seed]) == len(of_baseline[seed])
+            seed: mcnemar(*right)
+            for seed in (own if name != experiment.baseline else ())
+            if seed in baseline and (right := right_of_both(own[seed], baseline[seed], experiment.conditions.task))
         },
         costs=costs(own),
         ratios=ratios(own, baseline),

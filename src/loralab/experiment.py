@@ -201,6 +201,11 @@ class Experiment(Settings):
             for name in self.margin
             if name not in metrics
         ]
+        mistakes += [
+            f"margin.{metric.name}: {given:g} is {100 * given:g} points; {given:g} points are {given / 100:g}"
+            for metric in self.conditions.task.metrics
+            if metric.is_fraction and (given := self.margin.get(metric.name, 0)) >= 1
+        ]
         if self.primary is not None and self.primary not in metrics:
             mistakes.append(f"primary: {unknown_name('metric', self.primary, metrics)}")
         if mistakes:

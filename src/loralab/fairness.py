@@ -47,9 +47,13 @@ class Fairness:
         return not self.deviations
 
 
-def _tokens(found: Measurement) -> int | None:
-    """Return the tokens trained on, or None where training may end early, with other tokens for each arm."""
-    return None if found.trial.conditions.early_stopping else found.sameness.tokens
+def _unless_early(found: Measurement, count: int) -> int | None:
+    """Return the count, or None where training may end early, with another one for each arm."""
+    return None if found.trial.conditions.early_stopping else count
+
+
+def _versions(found: Measurement) -> str:
+    return " ".join(f"{name} {version}" for name, version in found.environment.versions.items())
 
 
 SHARED = (
@@ -57,41 +61,49 @@ SHARED = (
     Shared("data", lambda m: m.data.sha256),
     Shared("data order", lambda m: m.sameness.order_sha256, is_of_seed=True, is_drawn=True),
     Shared("head initialisation", lambda m: m.sameness.head_sha256, is_of_seed=True, is_drawn=True),
-    Shared("steps", lambda m: m.course.planned_steps),
-    Shared("tokens", _tokens, is_of_seed=True, is_drawn=True),
+    Shared("steps", lambda m: _unless_early(m, m.sameness.steps)),
+    Shared("planned steps", lambda m: m.course.planned_steps),
+    Shared("tokens", lambda m: _unless_early(m, m.sameness.tokens), is_of_seed=True, is_drawn=True),
     Shared("batch", lambda m: m.trial.conditions.batch_size * m.trial.conditions.accumulation),
     Shared("schedule", lambda m: f"{m.trial.conditions.schedule}, warm-up {m.trial.conditions.warmup:g}"),
     Shared("weight decay", lambda m: m.trial.conditions.weight_decay),
     Shared("gradient clipping", lambda m: m.trial.conditions.max_grad_norm),
     Shared("task", lambda m: m.trial.conditions.task.model_dump_json()),
-    Shared("early stopping", lambda m: m.trial.conditions.early_stopping),
+    Shared("early stopping", lambda m: m.trial.conditions.early_stopping or "none"),
     Shared("precision", lambda m: m.environment.precision),
-    Shared("threads", lambda m: m.environment.threads),
-    Shared("machine", lambda m: f"{m.environment.device_name}; {m.environment.platform}"),
-    Shared("library versions", lambda m: " ".join(f"{name} {it}" for name, it in m.environment.versions.items())),
+    Shared("threads", lambda m: m.environment.threads, is_of_seed=True),
+    Shared("machine", lambda m: f"{m.environment.device_name}; {m.environment.platform}", is_of_seed=True),
+    Shared("library versions", _versions, is_of_seed=True),
 )
-BUDGET = "tuning budget"
+BUDGET = "number of learning rates tried"
+ENDS_EARLY = ("steps", "tokens")
 
 
 def examine(arms: ByArm, budgets: Mapping[str, int]) -> Fairness:
     """Hold the arms of a comparison against each other. `budgets`: learning rates tried by each arm."""
     found = {name: seeds for name, seeds in arms.items() if seeds}
-    exempt = tuple(
-        Deviation(shared.name, f"{', '.join(moved)}: other seeds, by design")
-        for shared in SHARED
-        if shared.is_drawn and (moved := [name for name, seeds in found.items() if _has_other_seeds(seeds)])
-    )
+    moved = [name for name, seeds in found.items() if _has_other_seeds(seeds)]
+    early = any(one.trial.conditions.early_stopping for seeds in found.values() for one in seeds.values())
+    exempt = []
+    for shared in SHARED:
+        if shared.is_drawn and moved:
+            exempt.append(Deviation(shared.name, f"{', '.join(moved)}: other seeds, by design"))
+        elif shared.name in ENDS_EARLY and early:
+            exempt.append(Deviation(shared.name, "training may stop early"))
     deviations = [deviation for shared in SHARED if (deviation := _deviation(shared, found))]
     tries = {name: budgets[name] for name in found}
     if len(set(tries.values())) > 1:
-        deviations.append(Deviation(BUDGET, _told({name: f"{count} learning rates" for name, count in tries.items()})))
-    return Fairness((*(shared.name for shared in SHARED), BUDGET), tuple(deviations), exempt)
+        deviations.append(Deviation(BUDGET, _told({name: str(count) for name, count in tries.items()})))
+    return Fairness((*(shared.name for shared in SHARED), BUDGET), tuple(deviations), tuple(exempt))
 
 
 def _deviation(shared: Shared, arms: ByArm) -> Deviation | None:
     """Return where the arms differ, told by the first seed in which they do."""
     if not shared.is_of_seed:
-        values = {name: {shared.read(found) for found in seeds.values()} for name, seeds in arms.items()}
+        values = {
+            name: {value for found in seeds.values() if (value := shared.read(found)) is not None}
+            for name, seeds in arms.items()
+        }
         if len(set().union(*values.values())) <= 1:
             return None
         return Deviation(shared.name, _told({name: _listed(own) for name, own in values.items()}))

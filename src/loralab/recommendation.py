@@ -24,19 +24,24 @@ BYTES_A_WEIGHT = 4  # of a base model in float32
 class NoReason(Enum):
     """Why nothing is recommended."""
 
-    NO_BASELINE = "the baseline has no measurement, or is void"
-    NOT_FAIR = "the arms were not compared fairly"
-    UNDECIDED = "no arm was shown to be non-inferior, and some are undecided"
-    UNKNOWN_PRICE = "what an arm costs is unknown"
+    NO_BASELINE = "no baseline"
+    NOT_FAIR = "not fair"
+    UNDECIDED = "undecided"
+    UNKNOWN_PRICE = "unknown price"
+
+
+class Turn(Enum):
+    """What a number of tasks or texts changes."""
+
+    STORAGE = "storage"  # tasks from which on adapters need less disk
+    SERVING = "serving"  # texts after which the training time that was saved is spent
 
 
 @dataclass(frozen=True)
 class BreakEven:
-    """From how many on something no longer pays, or begins to."""
+    """From how many on the one pays and the other no longer."""
 
-    kind: (
-        str  # 'storage': tasks from which on adapters need less disk; 'serving': texts after which saved time is spent
-    )
+    turn: Turn
     count: int
 
 
@@ -53,13 +58,14 @@ class Recommendation:
 
 
 def recommend(arms: Mapping[str, ArmSummary], baseline: str, prefer: Price, *, is_fair: bool) -> Recommendation:
-    """Recommend the cheapest of the baseline and the arms shown to be non-inferior to it; void arms are left out.
+    """Recommend the cheapest of the baseline and the arms shown to be non-inferior to it.
 
+    Void arms are left out, and those of which a final trial failed: seeds that survived don't speak for the others.
     Nothing is recommended where the comparison wasn't fair, and where the baseline is all that could be while some arm
     is undecided.
     """
     price = next(cost for cost in COSTS if cost.name == _QUANTITIES[prefer])
-    usable = {name: arm for name, arm in arms.items() if arm.measurements and not arm.failed_checks}
+    usable = {name: arm for name, arm in arms.items() if arm.measurements and not arm.is_void and not arm.failures}
     eligible = {
         name: arm for name, arm in usable.items() if name == baseline or (arm.verdict and arm.verdict.is_non_inferior)
     }
@@ -101,11 +107,12 @@ def _break_evens(arm: ArmSummary, baseline: ArmSummary) -> list[BreakEven]:
     if _is_adapter(arm) and not _is_adapter(baseline) and own["saved_bytes"] < base["saved_bytes"]:
         counted = next(iter(arm.measurements.values())).parameters
         shared = BYTES_A_WEIGHT * (counted.total - counted.trainable)  # the base model, once for all tasks
-        found.append(BreakEven("storage", math.floor(shared / (base["saved_bytes"] - own["saved_bytes"])) + 1))
+        found.append(BreakEven(Turn.STORAGE, math.floor(shared / (base["saved_bytes"] - own["saved_bytes"])) + 1))
     saved = base["training_seconds"] - own["training_seconds"]
     slower = own["serving_seconds"] - base["serving_seconds"]
-    if _is_adapter(arm) and saved > 0 and slower > 0:
-        found.append(BreakEven("serving", math.ceil(saved / slower)))
+    serving = arm.ratios["serving_seconds"].interval
+    if _is_adapter(arm) and saved > 0 and serving is not None and serving[0] > 1:
+        found.append(BreakEven(Turn.SERVING, math.ceil(saved / slower)))
     return found
 
 

@@ -19,17 +19,38 @@ class Quantity:
 
     name: str
     title: str
+    phrase: str  # in a sentence
     unit: str  # 's', 'bytes' or 'count'
     read: Callable[[Measurement], float | None]
 
 
 COSTS = (
-    Quantity("training_seconds", "Training time", "s", lambda m: m.seconds.training),
-    Quantity("training_memory", "Peak memory, training", "bytes", lambda m: m.memory.training),
-    Quantity("evaluation_memory", "Peak memory, evaluation", "bytes", lambda m: m.memory.evaluation),
-    Quantity("trainable_parameters", "Trainable parameters", "count", lambda m: m.parameters.trainable),
-    Quantity("saved_bytes", "Size on disk", "bytes", lambda m: m.saved.bytes if m.saved else None),
-    Quantity("serving_seconds", "Scoring a text", "s", lambda m: m.seconds.evaluation / m.data.rows["test"]),
+    Quantity("training_seconds", "Training time", "training time", "s", lambda m: m.seconds.training),
+    Quantity(
+        "training_memory", "Peak memory, training", "peak memory of training", "bytes", lambda m: m.memory.training
+    ),
+    Quantity(
+        "evaluation_memory",
+        "Peak memory, evaluation",
+        "peak memory of evaluation",
+        "bytes",
+        lambda m: m.memory.evaluation,
+    ),
+    Quantity(
+        "trainable_parameters",
+        "Trainable parameters",
+        "trainable parameters",
+        "count",
+        lambda m: m.parameters.trainable,
+    ),
+    Quantity("saved_bytes", "Size on disk", "size on disk", "bytes", lambda m: m.saved.bytes if m.saved else None),
+    Quantity(
+        "serving_seconds",
+        "Scoring a text",
+        "time to score a text",
+        "s",
+        lambda m: m.seconds.evaluation / m.data.rows["test"],
+    ),
 )
 
 
@@ -60,15 +81,22 @@ class ArmSummary:
     failures: tuple[Failure, ...]
     scores: Mapping[str, Spread]  # by metric, on test
     differences: Mapping[str, Estimate]  # by metric: this arm less the baseline
-    verdict: Verdict | None  # in the primary metric; None for the baseline, and where there is no measurement
+    verdict: Verdict | None  # in the primary metric; None for the baseline, and where nothing may be said
     mcnemar: Mapping[int, float]  # seed -> p of the two models' right answers
     costs: Mapping[str, Spread]  # by quantity; one that is unknown is left out
     ratios: Mapping[str, Ratio]  # by quantity: this arm by the baseline
 
     @property
-    def failed_checks(self) -> tuple[Check, ...]:
-        """The checks that a trial of this arm didn't pass: with one, the arm is void."""
-        return tuple(check for found in self.measurements.values() for check in found.checks if not check.passed)
+    def failed_checks(self) -> tuple[tuple[int, Check], ...]:
+        """The checks that a trial of this arm didn't pass, with its seed."""
+        return tuple(
+            (seed, check) for seed, found in self.measurements.items() for check in found.checks if not check.passed
+        )
+
+    @property
+    def is_void(self) -> bool:
+        """Tell whether a check failed, so that nothing may be said of the arm."""
+        return bool(self.failed_checks)
 
 
 def costs(measurements: Mapping[int, Measurement]) -> dict[str, Spread]:

@@ -33,8 +33,10 @@ def loss(curve: Sequence[Point]) -> Seen | None:
 
 
 @claim("predictions name more than one label")
-def predictions(items: ItemScores) -> Seen:
-    """Count the labels that the test texts were taken for."""
+def predictions(items: ItemScores) -> Seen | None:
+    """Count the labels that the test texts were taken for, where they have more than one."""
+    if len(set(items.labels)) == 1:
+        return None
     counts = Counter(items.predictions).most_common()
     label, most = counts[0]
     return len(counts) > 1, f"labels predicted: {len(counts)}; label {label} for {most} of {len(items.ids)} texts"

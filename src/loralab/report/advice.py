@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from loralab.comparison import Comparison
-from loralab.recommendation import BreakEven, NoReason
+from loralab.recommendation import BreakEven, NoReason, Turn
 from loralab.report import numbers
 
 RULE = (
     "The rule: of the baseline and the arms shown to be non-inferior to it, the one that costs least in what the "
-    "experiment prefers; void arms are left out. Nothing is recommended where the comparison is not fair, or where no "
-    "arm beside the baseline qualifies while some are undecided."
+    "experiment prefers; void arms, and those with failed trials, are left out. Nothing is recommended where the "
+    "comparison is not fair, where a price is unknown, or where only the baseline qualifies while some are undecided."
 )
 
 
@@ -23,19 +23,26 @@ def recommendation(comparison: Comparison) -> list[str]:
 
     def told(name: str) -> str:
         ratio = arms[name].ratios.get(price.name)
-        beside = f", {numbers.multiple(ratio.value)} of {baseline.name}'s" if ratio and name != baseline.name else ""
+        beside = f", {numbers.multiple(ratio.value)} {baseline.name}'s" if ratio and name != baseline.name else ""
         return f"{numbers.cost(arms[name].costs[price.name].mean, price)}{beside}"
 
     if found.arm == baseline.name:
-        others = "no other arm was shown to be non-inferior" if found.runner_up is None else "it is also the cheapest"
-        lines = [f"Recommended: {found.arm}: {others} ({price.title.lower()}: {told(found.arm)})."]
+        why = (
+            "no other arm was shown to be non-inferior"
+            if found.runner_up is None
+            else "the cheapest of those not worse"
+        )
+        why = why if comparison.verdicts else "no other arm has a verdict"
+        lines = [f"Recommended: {found.arm}: {why} ({price.phrase}: {told(found.arm)})."]
     else:
         lines = [
             f"Recommended: {found.arm}: not worse than {baseline.name} by what matters, and of such arms the cheapest "
-            f"in {price.title.lower()} ({told(found.arm)})."
+            f"in {price.phrase} ({told(found.arm)})."
         ]
     if found.runner_up is not None:
         lines.append(f"Next: {found.runner_up} ({told(found.runner_up)}).")
+    if failed := [arm.name for arm in comparison.others if arm.failures and arm.measurements]:
+        lines.append(f"Not considered, since trials failed: {', '.join(failed)}.")
     if found.undecided:
         lines.append(f"Undecided, and so not considered: {', '.join(found.undecided)}.")
     return [*lines, *(_turns(found.arm, baseline.name, even) for even in found.break_evens)]
@@ -49,7 +56,7 @@ def _why_not(comparison: Comparison) -> str:
         case NoReason.NOT_FAIR:
             return "the arms were not compared fairly"
         case NoReason.UNKNOWN_PRICE:
-            return f"of some arm it is unknown what it costs in {found.price.title.lower()}"
+            return f"of some arm it is unknown what it costs in {found.price.phrase}"
         case _:
             return f"no arm was shown to be non-inferior to {comparison.baseline.name}, and {_listed(found.undecided)}"
 
@@ -59,12 +66,12 @@ def _listed(undecided: tuple[str, ...]) -> str:
 
 
 def _turns(arm: str, baseline: str, even: BreakEven) -> str:
-    if even.kind == "storage":
+    if even.turn is Turn.STORAGE:
         return (
             f"From {even.count:,} tasks on, adapters of {arm} beside one base model need less disk than as many models "
             f"of {baseline}."
         )
     return (
-        f"Unmerged, {arm} scores slower: after {even.count:,} texts the training time that it saved is spent; "
-        "merging the adapter avoids it."
+        f"Unmerged, {arm} scores slower: after about {numbers.about(even.count)} texts the training time that it saved "
+        "is spent; merging the adapter avoids it."
     )

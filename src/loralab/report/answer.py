@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loralab.comparison import Comparison
 from loralab.report import numbers
-from loralab.report.content import primary, why_missing
+from loralab.report.content import primary, why_missing, why_not_judged
 from loralab.statistics.decisions import Direction, MarginAnswer, Verdict
 from loralab.summary import ArmSummary
 from loralab.tasks.metrics import Metric
@@ -21,40 +21,40 @@ def sentence(comparison: Comparison) -> str:
     seeds = len(baseline.measurements)
     lead = (
         f"Over {seeds} {'seed' if seeds == 1 else 'seeds'} and {facts.rows['test']:,} test texts, "
-        f"{baseline.name} reached {numbers.score_spread(baseline.scores[metric.name], metric)} {metric.title.lower()}"
+        f"{baseline.name} reached {numbers.score_spread(baseline.scores[metric.name], metric)} {metric.phrase}"
     )
+    if baseline.is_void:
+        lead += f", but {why_not_judged(baseline, comparison)}"
     return "; ".join([lead, *(_beside(arm, comparison) for arm in comparison.others)]) + "."
 
 
 def _beside(arm: ArmSummary, comparison: Comparison) -> str:
-    metric = primary(comparison)
     if arm.verdict is None:
-        why = why_missing(arm, comparison)
-        return f"{arm.name} has no measurement" + (f" ({why})" if why else "")
-    void = "is void, since a check failed; it " if arm.failed_checks else ""
+        return f"{arm.name} {why_not_judged(arm, comparison)}"
     costs = [
         f"{numbers.multiple(arm.ratios[name].value)} {what}"
         for name, what in (("training_seconds", "the training time"), ("training_memory", "the memory"))
         if name in arm.ratios
     ]
-    return f"{arm.name} {void}{_shown(arm.verdict, metric)}, in {' and '.join(costs)}"
+    return f"{arm.name} {_shown(arm, arm.verdict, primary(comparison))}, in {' and '.join(costs)}"
 
 
-def _shown(verdict: Verdict, metric: Metric) -> str:
-    """Put direction and margin into words: 'was worse by 4.1 points (2.4 to 5.8), more than the 3.0 that matter'."""
-    gain = verdict.gain
-    matters = numbers.amount(verdict.margin, metric)
+def _shown(arm: ArmSummary, verdict: Verdict, metric: Metric) -> str:
+    """Put direction and margin into words: 'was worse by 4.1 points (2.4 to 5.8), more than the margin of 3 points'."""
+    margin = f"the margin of {numbers.margin(verdict.margin, metric)}"
     answer = {
-        MarginAnswer.INFERIOR: f"by more than the {matters} that matter",
-        MarginAnswer.EQUIVALENT: f"equivalent within {matters}",
-        MarginAnswer.NON_INFERIOR: f"not worse by {matters}",
-        MarginAnswer.UNDECIDED: f"which leaves open whether it is worse by {matters}",
+        MarginAnswer.INFERIOR: f"by more than {margin}",
+        MarginAnswer.EQUIVALENT: f"equivalent within {margin}",
+        MarginAnswer.NON_INFERIOR: f"not worse by {margin}",
+        MarginAnswer.UNDECIDED: f"which leaves open whether it is worse by {margin}",
     }[verdict.margin_answer]
     if verdict.direction is Direction.NOT_SHOWN:
-        interval = numbers.differences(gain.value, gain.interval(), metric)
-        return f"differed by {interval}, no direction shown, {answer}"
+        found = arm.differences[metric.name]  # its own sign, also where lower is better
+        unit = " points" if metric.is_fraction else ""
+        value, interval = numbers.differences(found.value, found.interval(), metric).split(" ", maxsplit=1)
+        return f"differed by {value}{unit} {interval}, no direction shown, {answer}"
     better = verdict.direction is Direction.BETTER
-    shown = gain if better else gain.mirrored()
+    shown = verdict.gain if better else verdict.gain.mirrored()
     low, high = shown.interval()
     amounts = f"{numbers.amount(shown.value, metric)} ({numbers.bare(low, metric)} to {numbers.bare(high, metric)})"
     return f"was {'better' if better else 'worse'} by {amounts}, {answer}"

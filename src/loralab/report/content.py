@@ -34,19 +34,31 @@ def why_missing(arm: ArmSummary, comparison: Comparison) -> str | None:
     return reasons[-1] if reasons and not arm.measurements else None
 
 
+def why_not_judged(arm: ArmSummary, comparison: Comparison) -> str:
+    """Say of an arm without a verdict why it has none."""
+    if arm.is_void:
+        return "is void: a check failed"
+    if comparison.baseline.is_void:
+        return f"can't be judged, since {comparison.baseline.name} is void"
+    if not arm.measurements:
+        why = why_missing(arm, comparison)
+        return "has no measurement" + (f" ({why})" if why else "")
+    return f"shares no seed, or not its test texts, with {comparison.baseline.name}"
+
+
 def answers(comparison: Comparison) -> Table:
     """The table that answers: each arm's score, its difference from the baseline, and what is shown of it."""
     metric = primary(comparison)
-    matters = numbers.bare(comparison.experiment.primary_margin, metric)
-    header = ["Arm", metric.title, f"less {comparison.baseline.name} (95 %)", "Direction", f"Margin {matters}"]
+    margin = numbers.margin(comparison.experiment.primary_margin, metric).split()[0]
+    header = ["Arm", metric.title, f"less {comparison.baseline.name} (95 %)", "Direction", f"Margin {margin}"]
     rows = []
     for arm in _all_arms(comparison):
         score = why_missing(arm, comparison) or numbers.score_spread(arm.scores.get(metric.name), metric)
         shown = ["", "", ""]
         if arm.verdict is not None:
             shown = [_difference(arm, metric), arm.verdict.direction.value, arm.verdict.margin_answer.value]
-        if arm.failed_checks:
-            shown[1:] = ["void", "void"]
+        if arm.is_void:
+            shown = ["void", "void", "void"]
         rows.append([arm.name, score, *shown])
     return Table(header, rows)
 
@@ -100,7 +112,7 @@ def by_seed(comparison: Comparison) -> Table:
         for seed, p in arm.mcnemar.items():
             own, base = (one.scores[metric.name].values[seed] for one in (arm, comparison.baseline))
             rows.append([arm.name, str(seed), numbers.difference(own - base, metric), numbers.probability(p)])
-    return Table(["Arm", "Seed", f"less {comparison.baseline.name}", "McNemar's exact p"], rows)
+    return Table(["Arm", "Seed", f"less {comparison.baseline.name}", "McNemar's exact p of right answers"], rows)
 
 
 def checks(comparison: Comparison) -> Table:

@@ -14,6 +14,7 @@ def caveats(comparison: Comparison) -> list[str]:
     """Say how the answer is meant, what it would take to decide what is open, and what limits it."""
     lines = [*_unfair(comparison), *_void(comparison)]
     if comparison.verdicts:
+        lines += _sound(comparison)
         lines += [_how_it_is_meant(comparison), *_of_seeds(comparison)]
     for name, verdict in comparison.verdicts.items():
         if verdict.margin_answer is MarginAnswer.UNDECIDED:
@@ -34,47 +35,73 @@ def _unfair(comparison: Comparison) -> list[str]:
 
 
 def _void(comparison: Comparison) -> list[str]:
-    return [
-        f"{arm.name} is void: it isn't true that {check.name} ({check.seen})."
-        for arm in comparison.arms.values()
-        for check in arm.failed_checks
-    ]
+    """Name each check that an arm failed, and the first trial that failed it."""
+    lines: dict[tuple[str, str], str] = {}
+    for arm in comparison.arms.values():
+        for seed, check in arm.failed_checks:
+            line = f"{arm.name} is void: it isn't true that {check.name} (seed {seed}: {check.seen})."
+            lines.setdefault((arm.name, check.name), line)
+    return list(lines.values())
+
+
+def _sound(comparison: Comparison) -> list[str]:
+    """Say that the arms were treated alike and their trials are whole, where the results show it."""
+    lines = []
+    if comparison.fairness.is_fair:
+        shared = len(comparison.fairness.checked) - len(comparison.fairness.exempt)
+        lines.append(f"Fair: the results show all {shared} things that arms must share, from data order to threads.")
+    checks = [check for found in comparison.measurements for check in found.checks]
+    if checks and all(check.passed for check in checks):
+        lines.append(
+            f"Whole: the {len(comparison.measurements)} final trials passed all of their {len(checks)} checks."
+        )
+    return lines
 
 
 def _how_it_is_meant(comparison: Comparison) -> str:
-    metric = primary(comparison)
-    matters = numbers.amount(comparison.experiment.primary_margin, metric)
+    margin = numbers.margin(comparison.experiment.primary_margin, primary(comparison))
     looks = len(comparison.experiment.seeds_by_look)
-    level = f"{100 * LEVEL:g} %" + (f", a {looks}th of it at each of {looks} looks" if looks > 1 else "")
+    shared = f", {100 * comparison.experiment.level:.3g} % at each of {looks} looks" if looks > 1 else ""
     return (
-        f"Intervals are 95 %, not adjusted for the number of arms, and hold for the learning rates that were chosen. "
-        f"Direction and margin are decided at {level}, over all arms (Holm). A difference matters from {matters} on."
+        "Intervals are 95 %, adjusted neither for the number of arms nor for looks, and hold for the learning rates "
+        f"that were chosen. At a level of {100 * LEVEL:g} % over all arms (Holm){shared}, direction is tested on both "
+        f"sides and each claim about the margin of {margin} on one."
     )
 
 
 def _of_seeds(comparison: Comparison) -> list[str]:
-    seeds = min(verdict.gain.seeds for verdict in comparison.verdicts.values())
-    if seeds == 1:
-        return ["With one seed, nothing is known of how much another would change: intervals cover test texts alone."]
+    counts = {name: verdict.gain.seeds for name, verdict in comparison.verdicts.items()}
+    lines = [
+        f"{name} is compared over {count} of {len(comparison.seeds)} seeds, those that it shares with the baseline."
+        for name, count in counts.items()
+        if count < len(comparison.seeds) and not comparison.missing
+    ]
+    if single := [name for name, count in counts.items() if count == 1]:
+        lines.append(
+            f"With one seed ({', '.join(single)}), nothing is known of how much another would change: the interval "
+            "covers test texts alone."
+        )
     if comparison.seeds != comparison.experiment.seeds and not comparison.missing:
-        return [f"Seeds ended after {len(comparison.seeds)}: more would add nothing."]
-    return []
+        lines.append(f"Seeds ended after {len(comparison.seeds)}: more would add nothing.")
+    return lines
 
 
 def _what_it_would_take(name: str, verdict: Verdict, comparison: Comparison) -> str:
     """Say from which difference on the design sees one, and what would decide the margin."""
-    gain, margin, metric = verdict.gain, verdict.margin, primary(comparison)
+    gain, margin, metric = verdict.at_margin, verdict.margin, primary(comparison)
     level = comparison.experiment.level_of_an_arm
-    seen = f"{name} is undecided: with this design, differences from {numbers.amount(detectable(gain, level), metric)}"
+    least = detectable(verdict.gain, level)
+    shown = f"differences from {numbers.amount(least, metric)} on are mostly shown"
+    if metric.is_fraction and least >= 1:
+        shown = "hardly any difference is shown"
     seeds, items = seeds_needed(gain, margin, level), items_needed(gain, margin, level)
-    ways = [f"{seeds} seeds"] if seeds else []
-    ways += [f"{items:,} test texts"] if items and items > gain.items else []
+    ways = ([f"{seeds} seeds"] if seeds else []) + ([f"{items:,} test texts"] if items else [])
     if not ways and (both := both_needed(gain, margin, level)):
         ways = [f"{both[0]} seeds and {both[1]:,} test texts together"]
     would = f"{' or '.join(ways)} would decide it" if ways else "no larger design at hand would decide it"
     if ways and not seeds and is_beyond_seeds(gain, margin, level):
         would += ", and no number of seeds on these"
-    return f"{seen} on are mostly shown; if the difference stays as it is, {would}."
+    return f"{name} is undecided: with this design, {shown}; if the difference stays as it is, {would}."
 
 
 def _of_the_data(comparison: Comparison) -> list[str]:

@@ -50,6 +50,18 @@ def amount(value: float, metric: Metric) -> str:
     return bare(abs(value), metric) + (" points" if metric.is_fraction else "")
 
 
+def margin(value: float, metric: Metric) -> str:
+    """Write a margin as it was given: '1.25 points', or the plain number."""
+    if not metric.is_fraction:
+        return f"{value:g}"
+    return "1 point" if value == 0.01 else f"{100 * value:.4g} points"
+
+
+def about(value: float) -> str:
+    """Write a rough count: '9,700'."""
+    return f"{float(f'{value:.2g}'):,.0f}"
+
+
 def cost(value: float, quantity: Quantity) -> str:
     """Write a cost with its unit."""
     if quantity.unit == "s":

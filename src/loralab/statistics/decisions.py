@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from loralab.statistics.estimate import Estimate
+from loralab.statistics.estimate import Estimate, with_least_variance
 
 LEVEL = 0.05  # the chance of a false claim over all arms, for each kind of claim
 
@@ -48,6 +48,7 @@ class Verdict:
     """One arm beside the baseline in the primary metric."""
 
     gain: Estimate
+    at_margin: Estimate  # the same, with the variance by which the margin is tested
     margin: float
     level: float
     evidence: Evidence
@@ -60,7 +61,7 @@ class Verdict:
     @property
     def margin_answer(self) -> MarginAnswer:
         """Whether it differs by what matters."""
-        return margin_answer(self.evidence, self.level)
+        return margin_answer(self.direction, self.evidence, self.level)
 
     @property
     def is_non_inferior(self) -> bool:
@@ -75,31 +76,44 @@ def direction(gain: float, p: float, level: float) -> Direction:
     return Direction.BETTER if gain > 0 else Direction.WORSE
 
 
-def margin_answer(evidence: Evidence, level: float) -> MarginAnswer:
-    """Return the strongest claim whose p is at most the level."""
-    if evidence.inferior <= level:
+def margin_answer(shown: Direction, evidence: Evidence, level: float) -> MarginAnswer:
+    """Return the strongest claim whose p is at most the level, in keeping with the direction that is shown.
+
+    What isn't shown to be worse isn't called inferior, and what is better isn't worse by a margin.
+    """
+    if evidence.inferior <= level and shown is Direction.WORSE:
         return MarginAnswer.INFERIOR
     if evidence.equivalent <= level:
         return MarginAnswer.EQUIVALENT
-    return MarginAnswer.NON_INFERIOR if evidence.non_inferior <= level else MarginAnswer.UNDECIDED
+    is_non_inferior = evidence.non_inferior <= level or shown is Direction.BETTER
+    return MarginAnswer.NON_INFERIOR if is_non_inferior else MarginAnswer.UNDECIDED
 
 
-def judge(gains: Mapping[str, Estimate | None], margin: float, level: float = LEVEL) -> dict[str, Verdict]:
-    """Judge every arm that has an estimate of its gain.
+def judge(
+    gains: Mapping[str, Estimate | None], margin: float, level: float = LEVEL, *, are_shares: bool = False
+) -> dict[str, Verdict]:
+    """Judge every arm that has an estimate of its gain; `are_shares`: of the items, such as accuracy.
 
     An arm without one was planned all the same and counts among those that are adjusted for.
     """
     known = {name: gain for name, gain in gains.items() if gain is not None}
+    at_margin = {name: with_least_variance(gain, margin) if are_shares else gain for name, gain in known.items()}
     unknown = [1.0] * (len(gains) - len(known))
     columns = {
         "direction": [gain.p_apart() for gain in known.values()],
-        "inferior": [gain.p_below(-margin) for gain in known.values()],
-        "non_inferior": [gain.p_above(-margin) for gain in known.values()],
-        "equivalent": [max(gain.p_above(-margin), gain.p_below(margin)) for gain in known.values()],
+        "inferior": [gain.p_below(-margin) for gain in at_margin.values()],
+        "non_inferior": [gain.p_above(-margin) for gain in at_margin.values()],
+        "equivalent": [max(gain.p_above(-margin), gain.p_below(margin)) for gain in at_margin.values()],
     }
     adjusted = {claim: holm([*column, *unknown]) for claim, column in columns.items()}
     return {
-        name: Verdict(gain, margin, level, Evidence(**{claim: column[place] for claim, column in adjusted.items()}))
+        name: Verdict(
+            gain,
+            at_margin[name],
+            margin,
+            level,
+            Evidence(**{claim: column[place] for claim, column in adjusted.items()}),
+        )
         for place, (name, gain) in enumerate(known.items())
     }
 

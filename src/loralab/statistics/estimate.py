@@ -26,10 +26,9 @@ class Estimate:
     value: float
     seeds: int
     items: int
-    seed_variance: float  # of the mean: what other seeds would change
-    item_variance: float  # of the mean: what other items would change, with these seeds
-    # The part of `item_variance` that more seeds would average away, since a seed gets other items right.
-    interaction: float
+    seed_variance: float  # of the mean: what other seeds would change, the interaction within it
+    item_variance: float  # of the mean: what other items would change, however many the seeds
+    interaction: float  # the part of `seed_variance` that more items would average away: a seed gets other items right
 
     @property
     def error(self) -> float:
@@ -84,31 +83,49 @@ def crossed(scores: Array, draws: Array, items: int, least_item_variance: float 
     """Estimate the mean of `scores`, (seeds), from `draws`, (draws, seeds): the same scores with the items drawn again.
 
     The variance of a mean over S seeds and N items has three parts: seeds, items, and their interaction, which both the
-    variance over seeds and that over items contain. It is counted once: the seeds' part is their sample variance (that
-    of resampled seeds times S / (S - 1), Owen 2007) less the interaction, and no less than zero.
+    variance over seeds and that over items contain. It is counted once, with the seeds, whose few degrees of freedom
+    are known: their part is their sample variance (that of resampled seeds times S / (S - 1), Owen 2007), and the
+    items' part what the mean over seeds varies with the items less the interaction.
 
     `least_item_variance` stands in where the items at hand show less, such as none.
     """
     seeds = len(scores)
-    of_each = float(draws.var(axis=0, ddof=1).mean())
-    of_mean = float(draws.mean(axis=1).var(ddof=1))
-    of_items = max(of_mean, least_item_variance)
+    unbiased = (items + 1) / max(1, items - 1)  # the Bayesian bootstrap's variance is smaller than the sample's by this
+    of_each = float(draws.var(axis=0, ddof=1).mean()) * unbiased
+    of_mean = float(draws.mean(axis=1).var(ddof=1)) * unbiased
     if seeds == 1:
-        return Estimate(float(scores[0]), 1, items, 0.0, of_items, 0.0)
+        return Estimate(float(scores[0]), 1, items, 0.0, max(of_mean, least_item_variance), 0.0)
     # Each seed's own item variance is (items + interaction) / N, that of their mean (items + interaction / S) / N.
     interaction = min(max(0.0, (of_each - of_mean) / (seeds - 1)), of_mean)
-    of_seeds = max(0.0, float(np.var(scores, ddof=1)) / seeds - interaction)
-    return Estimate(float(np.mean(scores)), seeds, items, of_seeds, of_items, interaction)
+    return Estimate(
+        value=float(np.mean(scores)),
+        seeds=seeds,
+        items=items,
+        seed_variance=float(np.var(scores, ddof=1)) / seeds,
+        item_variance=max(of_mean - interaction, least_item_variance),
+        interaction=interaction,
+    )
 
 
 def with_more(estimate: Estimate, seeds: int, items: int) -> Estimate:
     """Return what the estimate would be with so many seeds and items, if all else stayed."""
     of_seeds, of_items = estimate.seeds / seeds, estimate.items / items
+    lasting = max(0.0, estimate.seed_variance - estimate.interaction)
     return replace(
         estimate,
         seeds=seeds,
         items=items,
-        seed_variance=estimate.seed_variance * of_seeds,
-        item_variance=(estimate.item_variance - estimate.interaction * (1 - of_seeds)) * of_items,
+        seed_variance=(estimate.seed_variance - (estimate.seed_variance - lasting) * (1 - of_items)) * of_seeds,
+        item_variance=estimate.item_variance * of_items,
         interaction=estimate.interaction * of_seeds * of_items,
     )
+
+
+def with_least_variance(estimate: Estimate, margin: float) -> Estimate:
+    """Return the estimate of a share with at least the item variance that it would have at the margin.
+
+    A difference of -m between two shares of right answers needs m of the items to change, whose variance is m (1 - m)
+    at least. Where few items differ, what the sample shows falls short of it just when its difference does (the reason
+    why Tango 1998, Statistics in Medicine 17, takes the variance at the margin).
+    """
+    return replace(estimate, item_variance=max(estimate.item_variance, margin * (1 - margin) / estimate.items))

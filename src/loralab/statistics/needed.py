@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
+from loralab.statistics.decisions import MarginAnswer, Verdict
 from loralab.statistics.estimate import Estimate, with_more
 
 POWER = 0.8  # the chance of deciding, if the true difference is the one seen
@@ -57,6 +59,19 @@ def both_needed(gain: Estimate, margin: float, level: float) -> tuple[int, int] 
 
 
 def is_beyond_seeds(gain: Estimate, margin: float, level: float) -> bool:
-    """Tell whether the items' error alone exceeds the margin, so that no number of seeds would decide it."""
-    lasting = replace(gain, seed_variance=0.0, item_variance=gain.item_variance - gain.interaction)
-    return lasting.reach(level) > margin
+    """Tell whether the items' error alone would leave the margin open, so that no number of seeds would decide it.
+
+    It must exceed the margin, and the distance that the gain has from it now.
+    """
+    if gain.seeds == 1:
+        return False
+    return replace(gain, seed_variance=0.0).reach(level) > max(margin, abs(gain.value + margin))
+
+
+def are_settled(verdicts: Iterable[Verdict]) -> bool:
+    """Tell whether more seeds would add nothing: every arm is decided, or its items forbid it."""
+    return all(
+        verdict.margin_answer is not MarginAnswer.UNDECIDED
+        or is_beyond_seeds(verdict.at_margin, verdict.margin, verdict.level)
+        for verdict in verdicts
+    )

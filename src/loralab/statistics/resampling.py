@@ -16,7 +16,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 DRAWS = 10_000
-_AT_ONCE = 4_000_000  # weights in memory together, four bytes each
+_AT_ONCE = 4_000_000  # weights, or means, in memory together
 
 
 def resample(totals: npt.NDArray[np.float32], score: Callable[[Array], Array], draws: int, seed: int = 0) -> Array:
@@ -28,7 +28,7 @@ def resample(totals: npt.NDArray[np.float32], score: Callable[[Array], Array], d
     generator = np.random.default_rng(seed)
     items = len(totals)
     flat = np.ascontiguousarray(totals.reshape(items, -1), dtype=np.float32)
-    at_once = max(1, _AT_ONCE // items)
+    at_once = max(1, _AT_ONCE // max(flat.shape))
     found = []
     for begun in range(0, draws, at_once):
         weights = generator.standard_exponential((min(at_once, draws - begun), items), dtype=np.float32)

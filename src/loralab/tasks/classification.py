@@ -216,6 +216,10 @@ class Classification(Settings):
         """Return every metric by name."""
         return classification_scores(items.labels, items.predictions, items.log_losses, label_count)
 
+    def sums_of(self, metric: str) -> str:
+        """Return which sums the metric is made from: metrics of the same ones have the same contributions."""
+        return metric if metric in ("accuracy", "log_loss") else "counts of labels"
+
     def contributions(self, metric: str, items: ItemScores, label_count: int) -> npt.NDArray[np.float32]:
         """Return (items, columns): what each item adds to the sums from which `score_of_means` makes the metric."""
         return contributions(metric, items.labels, items.predictions, items.log_losses, label_count)

@@ -11,24 +11,25 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of quality. `title` is what a person reads; a fraction is shown in per cent."""
+    """A score of quality. `title` heads a column, `phrase` stands in a sentence; a fraction is shown in per cent."""
 
     name: str
     title: str
+    phrase: str
     higher_is_better: bool
     is_fraction: bool
     margin: float = 0.02  # the smallest difference that matters, where an experiment names none
 
 
 CLASSIFICATION = (
-    Metric("accuracy", "Accuracy", higher_is_better=True, is_fraction=True),
-    Metric("f1_macro", "F1, macro", higher_is_better=True, is_fraction=True),
-    Metric("precision_macro", "Precision, macro", higher_is_better=True, is_fraction=True),
-    Metric("recall_macro", "Recall, macro", higher_is_better=True, is_fraction=True),
-    Metric("f1_weighted", "F1, weighted", higher_is_better=True, is_fraction=True),
-    Metric("precision_weighted", "Precision, weighted", higher_is_better=True, is_fraction=True),
-    Metric("recall_weighted", "Recall, weighted", higher_is_better=True, is_fraction=True),
-    Metric("log_loss", "Log loss", higher_is_better=False, is_fraction=False),
+    Metric("accuracy", "Accuracy", "accuracy", higher_is_better=True, is_fraction=True),
+    Metric("f1_macro", "F1, macro", "macro F1", higher_is_better=True, is_fraction=True),
+    Metric("precision_macro", "Precision, macro", "macro precision", higher_is_better=True, is_fraction=True),
+    Metric("recall_macro", "Recall, macro", "macro recall", higher_is_better=True, is_fraction=True),
+    Metric("f1_weighted", "F1, weighted", "weighted F1", higher_is_better=True, is_fraction=True),
+    Metric("precision_weighted", "Precision, weighted", "weighted precision", higher_is_better=True, is_fraction=True),
+    Metric("recall_weighted", "Recall, weighted", "weighted recall", higher_is_better=True, is_fraction=True),
+    Metric("log_loss", "Log loss", "log loss", higher_is_better=False, is_fraction=False),
 )
 
 
