@@ -20,6 +20,7 @@ from loralab.report import numbers
 from loralab.statistics.decisions import Direction
 
 SEEDS = 3  # of one comparison
+MOST_OF_TWENTY = 3  # directions that chance may well claim
 HEADER = """# An arm against itself
 
 `python benchmarks/aa.py --out DIR`: LoRA against the same LoRA with other seeds, on the quickstart's data, {count}
@@ -28,7 +29,7 @@ times with {seeds} seeds each. {machine}.
 **{claimed} of {count} comparisons claimed a direction**; the 95 % Clopper-Pearson interval of that share is {low:.0f}
 to {high:.0f} %. At a level of 5 % one in twenty is expected.
 
-| seeds | difference, points (95 %) | direction | margin of 3.0 |
+| seeds | difference, points (95 %) | direction | margin of {margin} |
 | --- | ---: | --- | --- |
 """
 
@@ -53,9 +54,12 @@ def main() -> None:
         claimed=claimed,
         low=100 * low,
         high=100 * high,
+        margin=numbers.margin(found[0].experiment.primary_margin, found[0].experiment.primary_metric),
         machine=f"{machine.device_name}, {machine.threads} threads, torch {machine.versions['torch']}",
     )
     Path(__file__).with_name("aa.md").write_text(text + "\n".join(map(row, found)) + "\n", encoding="utf-8")
+    if claimed > MOST_OF_TWENTY / 20 * len(found):
+        raise SystemExit(f"{claimed} of {len(found)} comparisons claimed a direction that isn't there")
 
 
 def row(comparison: Comparison) -> str:
