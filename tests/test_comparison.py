@@ -169,6 +169,19 @@ def test_the_cheapest_non_inferior_arm_is_recommended_with_its_runner_up(plain: 
     assert "0.60×" in told[0]
 
 
+def test_a_price_that_chance_may_have_made_is_said_to_be_so(plain: Experiment, like: Measurement) -> None:
+    told = {}
+    for spread in (0.0, 3.0):
+        results = made_up(like, plain, lambda arm, seed: answers(shares(head_only=0.8), arm, seed))
+        for name, found in results.items():
+            price = {"full": 10.0, "lora": 9.0 + spread * (found.trial.seed - 1)}.get(found.trial.arm, 5.0)
+            seconds = found.seconds.model_copy(update={"training": price + 0.001 * found.trial.seed})
+            results[name] = found.model_copy(update={"seconds": seconds})
+        told[spread] = advice.recommendation(compare(plain, results))[1]
+    assert "may be chance" not in told[0.0]
+    assert "may be chance" in told[3.0]
+
+
 def test_the_baseline_is_recommended_where_every_other_arm_is_inferior(plain: Experiment, like: Measurement) -> None:
     of_arm = shares(lora=0.8, head_only=0.8)
     comparison = compare(plain, made_up(like, plain, lambda arm, seed: answers(of_arm, arm, seed)))

@@ -10,7 +10,8 @@ from enum import Enum
 from loralab.experiment import Price
 from loralab.methods import Untouched
 from loralab.statistics.decisions import MarginAnswer
-from loralab.summary import COSTS, ArmSummary, Quantity
+from loralab.statistics.ratios import Ratio
+from loralab.summary import COSTS, ArmSummary, Quantity, ratios
 
 _QUANTITIES = {
     "training-time": "training_seconds",
@@ -53,6 +54,7 @@ class Recommendation:
     arm: str | None
     reason: NoReason | None  # why there is none
     runner_up: str | None  # the next cheapest that could be taken
+    lead: Ratio | None  # the runner-up's price by the arm's, paired by seed
     undecided: tuple[str, ...]  # arms of which it isn't known; they may be cheaper
     break_evens: tuple[BreakEven, ...]
 
@@ -74,13 +76,14 @@ def recommend(arms: Mapping[str, ArmSummary], baseline: str, prefer: Price, *, i
     )
     reason = _reason(eligible, baseline, undecided, price, is_fair=is_fair)
     if reason is not None:
-        return Recommendation(price, None, reason, None, undecided, ())
+        return Recommendation(price, None, reason, None, None, undecided, ())
     first, *rest = sorted(eligible, key=lambda name: eligible[name].costs[price.name].mean)
     return Recommendation(
         price,
         first,
         None,
         rest[0] if rest else None,
+        ratios(arms[rest[0]].measurements, arms[first].measurements).get(price.name) if rest else None,
         undecided,
         tuple(_break_evens(arms[first], arms[baseline])),
     )

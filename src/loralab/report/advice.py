@@ -40,7 +40,10 @@ def recommendation(comparison: Comparison) -> list[str]:
             f"in {price.phrase} ({told(found.arm)})."
         ]
     if found.runner_up is not None:
-        lines.append(f"Next: {found.runner_up} ({told(found.runner_up)}).")
+        lead = found.lead
+        by_chance = lead is None or lead.interval is None or lead.interval[0] <= 1
+        unsure = "; that it costs more may be chance" if by_chance else ""
+        lines.append(f"Next: {found.runner_up} ({told(found.runner_up)}{unsure}).")
     if failed := [arm.name for arm in comparison.others if arm.failures and arm.measurements]:
         lines.append(f"Not considered, since trials failed: {', '.join(failed)}.")
     if found.undecided:
