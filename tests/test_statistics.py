@@ -34,6 +34,13 @@ def means_of(values: Array, draws: int = 4000) -> Array:
     return resample(values.astype(np.float32)[..., None], lambda means: means[..., 0], draws)
 
 
+def made_of(items: int, seeds: int, of_seeds: float, generator: np.random.Generator) -> Array:
+    """Values of items and seeds, (items, seeds), with effects of both and their interaction."""
+    of_item, of_seed = generator.normal(size=(items, 1)), of_seeds * generator.normal(size=(1, seeds))
+    values: Array = of_item + of_seed + generator.normal(size=(items, seeds))
+    return values
+
+
 def test_one_seeds_interval_is_students_one_sample_interval() -> None:
     values = np.random.default_rng(1).normal(0.3, 1, size=(400, 1))
     found = crossed(values.mean(axis=0), means_of(values, 20_000), items=400)
@@ -53,11 +60,7 @@ def test_with_items_all_alike_the_interval_is_students_over_seeds() -> None:
 def test_the_variance_parts_are_those_of_the_two_way_analysis_of_variance() -> None:
     generator = np.random.default_rng(2)
     items, seeds = 600, 6
-    values = (
-        generator.normal(size=(items, 1))
-        + 0.2 * generator.normal(size=(1, seeds))
-        + generator.normal(size=(items, seeds))
-    )
+    values = made_of(items, seeds, 0.2, generator)
     centred = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
     of_items = seeds * values.mean(axis=1).var(ddof=1)
     of_seeds = items * values.mean(axis=0).var(ddof=1)
@@ -73,11 +76,7 @@ def test_resampling_seeds_and_items_together_gives_the_same_variance_but_for_the
     """Owen 2007: with both drawn again, the interaction is counted three times, the seeds' part (S - 1) / S times."""
     generator = np.random.default_rng(3)
     items, seeds = 300, 5
-    values = (
-        generator.normal(size=(items, 1))
-        + 0.3 * generator.normal(size=(1, seeds))
-        + generator.normal(size=(items, seeds))
-    )
+    values = made_of(items, seeds, 0.3, generator)
     found = crossed(values.mean(axis=0), means_of(values, 20_000), items)
     drawn = means_of(values, 20_000)
     weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=20_000) / seeds

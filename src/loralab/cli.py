@@ -21,8 +21,7 @@ from loralab.errors import UserError
 from loralab.experiment import Experiment
 from loralab.files import read_experiment, read_value
 from loralab.places import ProcessEndedError
-from loralab.report import planned, print_answer
-from loralab.report.content import Table as Content
+from loralab.report import planned, print_answer, print_table
 from loralab.statistics import power
 
 app = typer.Typer(
@@ -109,7 +108,7 @@ def plan(
     on_hub = pretrained.is_on_hub(read.conditions.model) or read.conditions.task.data.is_on_hub()
     found = api.check(read) if measure or not on_hub else None  # without measuring, a plan downloads nothing
     counted = None if measure or on_hub else api.inspect(read)  # mistakes come before a long table
-    _print_table(planned.trials(read), console)
+    print_table(planned.trials(read), console)
     console.print(f"\n{planned.how_many(read)}", highlight=False)
     test_rows = read.conditions.task.data.rows.test if found is None else len(found.test)
     if test_rows is not None:
@@ -120,7 +119,7 @@ def plan(
         console.print("\nWhat each arm trains is not known before a download; --measure fetches model and data.")
     else:
         console.print()
-        _print_table(planned.parameters(counted), console)
+        print_table(planned.parameters(counted), console)
 
 
 @app.command()
@@ -191,7 +190,7 @@ def _print_forecast(experiment: Experiment, console: Console) -> None:
     console.print("\nTaking a few steps of every arm...")
     with Display(console) as display:
         found = api.forecast(experiment, display)
-    _print_table(planned.forecast(found), console)
+    print_table(planned.forecast(found), console)
     console.print(f"\n{planned.in_all(found)}\n", highlight=False)
     _print_lines(planned.failed(found), console)
 
@@ -239,12 +238,3 @@ def _pairs(texts: list[str], option: str, form: str) -> list[tuple[str, Any]]:
             raise UserError(f"{option} {text}: write {option} {form}")
         pairs.append((name.strip(), read_value(value, f"{option} {text}")))
     return pairs
-
-
-def _print_table(content: Content, console: Console) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in content.header:
-        table.add_column(title)
-    for row in content.rows:
-        table.add_row(*map(Text, row))
-    console.print(table)

@@ -99,7 +99,8 @@ def _compare(experiment: Experiment, results: Results, seeds: tuple[int, ...]) -
     arms = {
         name: _summarise(name, choices[name], of_arm[name], measured, experiment, apart) for name in experiment.arms
     }
-    arms = {name: replace(arm, verdict=_judge(experiment, arms).get(name)) for name, arm in arms.items()}
+    verdicts = _judge(experiment, arms)
+    arms = {name: replace(arm, verdict=verdicts.get(name)) for name, arm in arms.items()}
     tried = Counter(trial.arm for trial in tuning if trial.id in results)
     untouched = {UNTOUCHED: _by_seed(of_arm[UNTOUCHED])}
     fairness = examine(measured, {name: tried[name] or 1 for name in arms})

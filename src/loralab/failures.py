@@ -21,7 +21,7 @@ def attempted(trial: Trial, work: Callable[[], T]) -> T | Failure:
     """Return what `work` gives for `trial`, or a Failure. Raises UserError for what the user can put right."""
     try:
         return work()
-    except Exception as error:
+    except Exception as error:  # a trial that stumbles must not end the others; `_failure` tells which kind
         return _failure(trial, error)
 
 

@@ -159,7 +159,7 @@ def in_parts_that_fit(size: int, work: Callable[[int], T]) -> T:
     while True:
         try:
             return work(size)
-        except Exception as error:
+        except Exception as error:  # libraries have many types for it; what isn't it is raised again
             if size == 1 or not is_out_of_memory(error):
                 raise
         size = (size + 1) // 2

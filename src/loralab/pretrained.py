@@ -91,8 +91,13 @@ def revision(model: str) -> str:
     if not Path(source).is_dir():
         cached = try_to_load_from_cache(source, "config.json")
         return Path(cached).parent.name if isinstance(cached, str) else "unknown"
+    return _sha256(sorted(Path(source).glob("model*.safetensors")))
+
+
+def _sha256(files: Sequence[Path]) -> str:
+    """Return the hash of the files' content, one after the other, without holding it in memory."""
     digest = hashlib.sha256()
-    for file in sorted(Path(source).glob("model*.safetensors")):
+    for file in files:
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
@@ -136,7 +141,7 @@ def _packaged_folder(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise UserError(f"model: {name} is not installed; run: pip install '{packaged.install}'")
     folder = Path(spec.origin).parent / packaged.folder
-    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    found = _sha256([folder / "model.safetensors"])
     if found != packaged.sha256:
         raise UserError(
             f"model: {folder / 'model.safetensors'} is not the published {name}\n"

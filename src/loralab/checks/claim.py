@@ -26,7 +26,7 @@ def claim(name: str) -> Callable[[Callable[P, Seen | None]], Callable[P, Check |
         def check(*args: P.args, **kwargs: P.kwargs) -> Check | None:
             try:
                 seen = look(*args, **kwargs)
-            except Exception as error:
+            except Exception as error:  # whatever stumbles over a broken model or file: no list is complete
                 traceback.print_exc()
                 if is_out_of_memory(error):
                     return None

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from loralab.comparison import Comparison
 from loralab.folder import write_whole
 from loralab.report import advice, answer, charts, content, limits
-from loralab.report.terminal import print_answer
+from loralab.report.terminal import print_answer, print_table
 
-__all__ = ["print_answer", "write_report"]
+__all__ = ["print_answer", "print_table", "write_report"]
 
 
 def write_report(comparison: Comparison, folder: Path) -> Path:

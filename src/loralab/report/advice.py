@@ -55,7 +55,7 @@ def _why_not(comparison: Comparison) -> str:
     found = comparison.recommendation
     match found.reason:
         case NoReason.NO_BASELINE:
-            return f"{comparison.baseline.name}, the baseline, has no measurement or is void"
+            return f"{comparison.baseline.name}, the baseline, has no measurement, failed trials, or is void"
         case NoReason.NOT_FAIR:
             return "the arms were not compared fairly"
         case NoReason.UNKNOWN_PRICE:

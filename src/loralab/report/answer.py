@@ -51,8 +51,8 @@ def _shown(arm: ArmSummary, verdict: Verdict, metric: Metric) -> str:
     if verdict.direction is Direction.NOT_SHOWN:
         found = arm.differences[metric.name]  # its own sign, also where lower is better
         unit = " points" if metric.is_fraction else ""
-        value, interval = numbers.differences(found.value, found.interval(), metric).split(" ", maxsplit=1)
-        return f"differed by {value}{unit} {interval}, no direction shown, {answer}"
+        amounts = numbers.differences(found.value, found.interval(), metric, unit)
+        return f"differed by {amounts}, no direction shown, {answer}"
     better = verdict.direction is Direction.BETTER
     shown = verdict.gain if better else verdict.gain.mirrored()
     low, high = shown.interval()

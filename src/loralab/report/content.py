@@ -49,7 +49,7 @@ def why_not_judged(arm: ArmSummary, comparison: Comparison) -> str:
 def answers(comparison: Comparison) -> Table:
     """The table that answers: each arm's score, its difference from the baseline, and what is shown of it."""
     metric = primary(comparison)
-    margin = numbers.margin(comparison.experiment.primary_margin, metric).split()[0]
+    margin = numbers.bare_margin(comparison.experiment.primary_margin, metric)
     header = ["Arm", metric.title, f"less {comparison.baseline.name} (95 %)", "Direction", f"Margin {margin}"]
     rows = []
     for arm in _all_arms(comparison):

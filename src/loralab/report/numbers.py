@@ -34,10 +34,10 @@ def difference(value: float, metric: Metric) -> str:
     return number.replace("-", MINUS)
 
 
-def differences(value: float, interval: tuple[float, float], metric: Metric) -> str:
-    """Write a difference and its interval: '−4.1 (−6.0 to −2.4)'."""
+def differences(value: float, interval: tuple[float, float], metric: Metric, unit: str = "") -> str:
+    """Write a difference, its unit where one is given, and its interval: '−4.1 (−6.0 to −2.4)'."""
     low, high = (difference(bound, metric) for bound in interval)
-    return f"{difference(value, metric)} ({low} to {high})"
+    return f"{difference(value, metric)}{unit} ({low} to {high})"
 
 
 def bare(value: float, metric: Metric) -> str:
@@ -52,9 +52,13 @@ def amount(value: float, metric: Metric) -> str:
 
 def margin(value: float, metric: Metric) -> str:
     """Write a margin as it was given: '1.25 points', or the plain number."""
-    if not metric.is_fraction:
-        return f"{value:g}"
-    return "1 point" if value == 0.01 else f"{100 * value:.4g} points"
+    number = bare_margin(value, metric)
+    return number + ("" if not metric.is_fraction else " point" if number == "1" else " points")
+
+
+def bare_margin(value: float, metric: Metric) -> str:
+    """Write a margin without its unit."""
+    return f"{100 * value:.4g}" if metric.is_fraction else f"{value:g}"
 
 
 def about(value: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,10 +14,10 @@ from loralab.report import advice, answer, content, limits
 
 def print_answer(comparison: Comparison, console: Console) -> None:
     """Print the tables, the answer in a sentence, the recommendation, what limits it, and failures."""
-    _print_table(content.answers(comparison), console)
+    print_table(content.answers(comparison), console, figures="right")
     if comparison.measurements:
         console.print()
-        _print_table(content.bill(comparison), console)
+        print_table(content.bill(comparison), console, figures="right")
     console.print()
     console.print(Text(answer.sentence(comparison), style="bold"))
     for line in advice.recommendation(comparison):
@@ -26,10 +28,11 @@ def print_answer(comparison: Comparison, console: Console) -> None:
         console.print(Text(f"{failure.trial.id} failed: {failure.reason}: {failure.message}", style="red"))
 
 
-def _print_table(told: content.Table, console: Console) -> None:
+def print_table(told: content.Table, console: Console, figures: Literal["left", "right"] = "left") -> None:
+    """Print a table whose first column names the row; `figures` is where the others align."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, title in enumerate(told.header):
-        table.add_column(title, justify="left" if position == 0 else "right")
+        table.add_column(title, justify="left" if position == 0 else figures)
     for row in told.rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)

@@ -20,7 +20,7 @@ class Estimate:
 
     The interval's reach is the root of the squared reaches that each cause would have alone, by Student's t with the
     degrees of freedom of its own (Howe 1974, JASA 69; Zou and Donner 2008). Satterthwaite's single number of degrees,
-    estimated from so few seeds, covers 92 % instead of 95 where three seeds make up most of the variance.
+    estimated from so few seeds, covers too little where three seeds make up most of the variance.
     """
 
     value: float
@@ -110,12 +110,12 @@ def crossed(scores: Array, draws: Array, items: int, least_item_variance: float 
 def with_more(estimate: Estimate, seeds: int, items: int) -> Estimate:
     """Return what the estimate would be with so many seeds and items, if all else stayed."""
     of_seeds, of_items = estimate.seeds / seeds, estimate.items / items
-    lasting = max(0.0, estimate.seed_variance - estimate.interaction)
+    averaged = min(estimate.seed_variance, estimate.interaction)
     return replace(
         estimate,
         seeds=seeds,
         items=items,
-        seed_variance=(estimate.seed_variance - (estimate.seed_variance - lasting) * (1 - of_items)) * of_seeds,
+        seed_variance=(estimate.seed_variance - averaged * (1 - of_items)) * of_seeds,
         item_variance=estimate.item_variance * of_items,
         interaction=estimate.interaction * of_seeds * of_items,
     )

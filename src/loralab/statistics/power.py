@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+from loralab.statistics.needed import POWER
+
 DISAGREEMENT = 0.15  # share of test texts that one arm gets right and the other wrong, where nothing is known
 LASTING = 0.5  # share of the disagreement that is the texts' own, the same for every seed; the rest is drawn anew
-POWER = 0.8
 
 
 def smallest_margin(rows: int, seeds: int, level: float, disagreement: float = DISAGREEMENT) -> float:
