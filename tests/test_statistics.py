@@ -17,7 +17,7 @@ from loralab.statistics.decisions import (
     margin_answer,
     mcnemar,
 )
-from loralab.statistics.estimate import Estimate, crossed, with_more
+from loralab.statistics.estimate import Estimate, at_margin, crossed, with_more
 from loralab.statistics.needed import both_needed, decides, detectable, is_beyond_seeds, items_needed, seeds_needed
 from loralab.statistics.ratios import geometric
 from loralab.statistics.resampling import Array, resample
@@ -246,6 +246,21 @@ def test_where_hardly_any_item_differs_one_does_not_make_a_small_margin_safe() -
         differences[:lost] = -1
         gain = crossed(np.array([differences.mean()]), means_of(differences[:, None]), 200, 200**-2.0)
         assert judge({"arm": gain}, 0.02, are_shares=True)["arm"].margin_answer is answer
+
+
+@given(gained=st.integers(0, 40), lost=st.integers(0, 40), margin=st.sampled_from([0.01, 0.02, 0.05]))
+def test_the_variance_at_the_margin_is_that_of_the_likeliest_shares_there(
+    gained: int, lost: int, margin: float
+) -> None:
+    items = 500
+    up, down = gained / items, lost / items
+    at_hand = (up + down - (up - down) ** 2) / items
+    tested = at_margin(Estimate(up - down, 1, items, 0.0, at_hand, 0.0), margin)
+    shares = np.linspace(1e-9, (1 - margin) / 2 - 1e-9, 200_001)  # of the items gained, all that are possible
+    likelihood = up * np.log(shares) + down * np.log(shares + margin) + (1 - up - down) * np.log1p(-2 * shares - margin)
+    likeliest = shares[likelihood.argmax()]
+    expected = (2 * likeliest + margin - margin**2) / items
+    assert tested.item_variance == pytest.approx(max(at_hand, expected), abs=2e-5 / items)
 
 
 def test_an_undecided_arm_far_beyond_the_margin_is_worth_more_seeds() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from loralab.statistics.estimate import Estimate, with_least_variance
+from loralab.statistics.estimate import Estimate, at_margin
 
 LEVEL = 0.05  # the chance of a false claim over all arms, for each kind of claim
 
@@ -97,19 +97,26 @@ def judge(
     An arm without one was planned all the same and counts among those that are adjusted for.
     """
     known = {name: gain for name, gain in gains.items() if gain is not None}
-    at_margin = {name: with_least_variance(gain, margin) if are_shares else gain for name, gain in known.items()}
+
+    def tested(gain: Estimate) -> Estimate:
+        return at_margin(gain, margin) if are_shares else gain
+
+    below = {name: tested(gain) for name, gain in known.items()}  # held against -margin
+    above = [tested(gain.mirrored()) for gain in known.values()]  # held against margin, its sign turned
     unknown = [1.0] * (len(gains) - len(known))
     columns = {
         "direction": [gain.p_apart() for gain in known.values()],
-        "inferior": [gain.p_below(-margin) for gain in at_margin.values()],
-        "non_inferior": [gain.p_above(-margin) for gain in at_margin.values()],
-        "equivalent": [max(gain.p_above(-margin), gain.p_below(margin)) for gain in at_margin.values()],
+        "inferior": [gain.p_below(-margin) for gain in below.values()],
+        "non_inferior": [gain.p_above(-margin) for gain in below.values()],
+        "equivalent": [
+            max(low.p_above(-margin), high.p_above(-margin)) for low, high in zip(below.values(), above, strict=True)
+        ],
     }
     adjusted = {claim: holm([*column, *unknown]) for claim, column in columns.items()}
     return {
         name: Verdict(
             gain,
-            at_margin[name],
+            below[name],
             margin,
             level,
             Evidence(**{claim: column[place] for claim, column in adjusted.items()}),

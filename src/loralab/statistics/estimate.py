@@ -121,11 +121,17 @@ def with_more(estimate: Estimate, seeds: int, items: int) -> Estimate:
     )
 
 
-def with_least_variance(estimate: Estimate, margin: float) -> Estimate:
-    """Return the estimate of a share with at least the item variance that it would have at the margin.
+def at_margin(estimate: Estimate, margin: float) -> Estimate:
+    """Return the estimate of a difference of shares with the item variance that it would have, were the truth -margin.
 
-    A difference of -m between two shares of right answers needs m of the items to change, whose variance is m (1 - m)
-    at least. Where few items differ, what the sample shows falls short of it just when its difference does (the reason
-    why Tango 1998, Statistics in Medicine 17, takes the variance at the margin).
+    Where few items differ, what the sample shows of them is small just when its difference is, and a test by the
+    sample's variance claims too much. The variance is that of the likeliest shares of items gained and lost whose
+    difference is -margin (Tango 1998, Statistics in Medicine 17, 891-908), never less than the sample's own.
     """
-    return replace(estimate, item_variance=max(estimate.item_variance, margin * (1 - margin) / estimate.items))
+    differing = estimate.item_variance * estimate.items + estimate.value**2
+    gained, lost = max(0.0, (differing + estimate.value) / 2), max(0.0, (differing - estimate.value) / 2)
+    # The likelihood gained log(q) + lost log(q + m) + (1 - gained - lost) log(1 - 2q - m) is greatest at this root.
+    linear = gained + lost - margin * (2 + gained - lost)
+    likeliest = (linear + math.sqrt(linear**2 + 8 * gained * margin * (1 - margin))) / 4
+    restricted = (2 * likeliest + margin - margin**2) / estimate.items
+    return replace(estimate, item_variance=max(estimate.item_variance, restricted))
