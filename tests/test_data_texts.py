@@ -8,7 +8,8 @@ import pytest
 from conftest import write_jsonl
 from data_files import numbered_rows
 from loralab.data.rows import Text
-from loralab.data.sources import Data, RowCounts
+from loralab.data.sampling import RowCounts
+from loralab.data.sources import Data
 from loralab.data.texts import as_text, comparable, without_markup
 
 

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from conftest import WORDS, sentences, write_jsonl
-from loralab.data.sources import Data, RowCounts
+from loralab.data.sampling import RowCounts
+from loralab.data.sources import Data
 from loralab.data.splits import SplitNames
 from loralab.errors import UserError
 

@@ -10,7 +10,8 @@ from loralab.data import docstrings
 from loralab.data.folders import find_in_file, find_in_folder, inner_folder
 from loralab.data.formats import READERS
 from loralab.data.hub import find_on_hub
-from loralab.data.records import Columns, Reader, Table, numbered
+from loralab.data.records import Columns, Reader, Records, Table, gather, numbered
+from loralab.data.splits import SplitNames
 from loralab.errors import UserError
 from loralab.hub import is_hub_id
 
@@ -19,6 +20,17 @@ def is_on_hub(source: str) -> bool:
     """Tell whether the hub alone can have `source`."""
     path = _path(source)
     return is_hub_id(source) and not path.exists() and path.suffix.lower() not in READERS
+
+
+def read_splits(source: str, configuration: str | None, splits: SplitNames, columns: Columns) -> dict[str, Records]:
+    """Read what serves as train, and as test and validation where the source has them.
+
+    Raises UserError with every mistake of the source at once.
+    """
+    there = find_splits(source, configuration, splits.spellings(), columns)
+    chosen = splits.choose(there, source)
+    found = gather(source, [there[name] for name in chosen.values()])
+    return dict(zip(chosen, found, strict=True))
 
 
 def find_splits(

@@ -75,9 +75,3 @@ def stratified_order(labels: Sequence[int], seed: int) -> Indices:
         places[members] = (np.arange(len(members)) + 0.5) / len(members)
     order: Indices = np.lexsort((generator.random(len(values)), places))
     return order
-
-
-def hold_out(rows: Rows, count: int, seed: int) -> tuple[Rows, Rows]:
-    """Return the rows without `count` of them, and those: a seeded, stratified sample."""
-    order = stratified_order(rows.labels, seed)
-    return rows.take(order[count:]), rows.take(order[:count])

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from loralab.data.columns import Cells, read_cells
 from loralab.data.labels import number_labels
-from loralab.data.locate import find_splits, is_on_hub
+from loralab.data.locate import is_on_hub, read_splits
 from loralab.data.records import Columns, Records, common_names, gather, shortened
-from loralab.data.rows import Flaws, LabelledData, Rows, hold_out, stratified_order
+from loralab.data.rows import LabelledData, Rows, stratified_order
+from loralab.data.sampling import Drawing, RowCounts, draw, refuse
 from loralab.data.splits import SPLITS, SplitNames
-from loralab.data.texts import comparable
-from loralab.errors import MistakesError
 from loralab.settings import Settings
-
-# A carved validation split is a fifth of the rows to train on, within these bounds and never over a fifth of train:
-# fewer can't tell learning rates apart, more make choosing them dearer than training.
-VALIDATION_SHARE, VALIDATION_LEAST, VALIDATION_MOST = 0.2, 100, 1000
-
-
-class RowCounts(Settings):
-    """How many rows of each split to use: a seeded, stratified sample. Left out, all of them."""
-
-    train: PositiveInt | None = None
-    validation: PositiveInt | None = None
-    test: PositiveInt | None = None
 
 
 class Data(Settings):
@@ -87,30 +75,24 @@ class Data(Settings):
 
         Raises UserError with every mistake of the source at once.
         """
-        records = self._read_records()
+        records = read_splits(self.source, self.configuration, self.splits, self.columns)
         cells = self._read_cells(records)
         names = self.label_names or common_names(records.values()).get(self.label, ())
         labels = number_labels({split: found.labels for split, found in cells.items()}, names, self.source)
         rows = {split: Rows(found.ids, found.texts, labels.indices[split]) for split, found in cells.items()}
-        splits, dropped = self._split(rows)
-        self._refuse(self._too_few(split, found) for split, found in splits.items())
-        used = {
-            split: found.take(stratified_order(found.labels, self.seed)[: getattr(self.rows, split)])
-            for split, found in splits.items()
-        }
-        self._refuse(_untaught(split, used, labels.names) for split in SPLITS)
-        flaws = Flaws(
-            shared=len(_shared(used["train"], used["test"])),
-            dropped=dropped,
-            without_text={split: found.without_text for split, found in cells.items() if found.without_text},
-        )
-        return LabelledData(**used, label_names=labels.names, flaws=flaws)
+        used, flaws = draw(rows, self._drawing())
+        refuse(self.source, (_untaught(split, used, labels.names) for split in SPLITS))
+        without_text = {split: found.without_text for split, found in cells.items() if found.without_text}
+        return LabelledData(**used, label_names=labels.names, flaws=replace(flaws, without_text=without_text))
 
-    def _read_records(self) -> dict[str, Records]:
-        there = find_splits(self.source, self.configuration, self.splits.spellings(), self.columns)
-        chosen = self.splits.choose(there, self.source)
-        found = gather(self.source, [there[name] for name in chosen.values()])
-        return dict(zip(chosen, found, strict=True))
+    def _drawing(self) -> Drawing[Rows]:
+        return Drawing(
+            source=self.source,
+            counts=self.rows,
+            test_share=self.test_share,
+            drop_shared=self.drop_shared,
+            order=lambda rows: stratified_order(rows.labels, self.seed),
+        )
 
     def _read_cells(self, records: Mapping[str, Records]) -> dict[str, Cells]:
         calls = [
@@ -118,35 +100,6 @@ class Data(Settings):
             for split, found in records.items()
         ]
         return dict(zip(records, gather(self.source, calls), strict=True))
-
-    def _split(self, found: Mapping[str, Rows]) -> tuple[dict[str, Rows], int]:
-        """Return train, validation and test, and how many rows train lost because test has their text."""
-        train, test, validation = found["train"], found.get("test"), found.get("validation")
-        if test is None:
-            train, test = hold_out(train, round(self.test_share * len(train)), self.seed)
-        shared = _shared(train, test) if self.drop_shared else frozenset()
-        if shared:
-            train = train.take([row for row in range(len(train)) if row not in shared])
-        if validation is None:
-            train, validation = hold_out(train, self._validation_count(len(train)), self.seed)
-        return {"train": train, "validation": validation, "test": test}, len(shared)
-
-    def _validation_count(self, there: int) -> int:
-        used = self.rows.train or there
-        in_proportion = min(max(round(VALIDATION_SHARE * used), VALIDATION_LEAST), VALIDATION_MOST)
-        return self.rows.validation or min(in_proportion, round(VALIDATION_SHARE * there))
-
-    def _refuse(self, found: Iterable[str | None]) -> None:
-        mistakes = [mistake for mistake in found if mistake is not None]
-        if mistakes:
-            raise MistakesError(self.source, mistakes)
-
-    def _too_few(self, split: str, rows: Rows) -> str | None:
-        """Say why there are not enough rows in the split, or None."""
-        asked = getattr(self.rows, split)
-        if asked is not None and asked > len(rows):
-            return f"data.rows.{split}: {asked} rows asked for, but there are {len(rows)}"
-        return None if len(rows) else f"{split}: no rows are left for it; the source has too few"
 
 
 def _untaught(split: str, used: Mapping[str, Rows], names: Sequence[str]) -> str | None:
@@ -162,9 +115,3 @@ def _untaught(split: str, used: Mapping[str, Rows], names: Sequence[str]) -> str
         return None
     listed = ", ".join(shortened([repr(names[label]) for label in lacking], "labels"))
     return f"{split}: labels that no row of train has: {listed}"
-
-
-def _shared(train: Rows, test: Rows) -> frozenset[int]:
-    """Return the places of those rows of train whose text stands in test, too."""
-    tested = {comparable(text) for text in test.texts}
-    return frozenset(row for row, text in enumerate(train.texts) if comparable(text) in tested)

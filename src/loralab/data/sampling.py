@@ -1,0 +1,123 @@
+"""Which rows serve for what, labelled or documents: missing splits are held out, samples drawn and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from pydantic import PositiveInt
+
+from loralab.data.rows import Flaws, Indices, Text
+from loralab.data.texts import comparable
+from loralab.errors import MistakesError
+from loralab.settings import Settings
+
+# A carved validation split is a fifth of the rows to train on, within these bounds and never over a fifth of train:
+# fewer can't tell learning rates apart, more make choosing them dearer than training.
+VALIDATION_SHARE, VALIDATION_LEAST, VALIDATION_MOST = 0.2, 100, 1000
+
+
+class RowCounts(Settings):
+    """How many rows of each split to use: a seeded, stratified sample. Left out, all of them."""
+
+    train: PositiveInt | None = None
+    validation: PositiveInt | None = None
+    test: PositiveInt | None = None
+
+
+class Items(Protocol):
+    """What is drawn from."""
+
+    @property
+    def texts(self) -> Sequence[Text]:
+        """One for each item."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def take(self: R, indices: Sequence[int] | Indices) -> R:
+        """Return the items at `indices`, in that order."""
+        ...
+
+
+R = TypeVar("R", bound=Items)
+
+
+@dataclass(frozen=True)
+class Drawing(Generic[R]):
+    """What the settings say about splits and samples."""
+
+    source: str
+    counts: RowCounts
+    test_share: float  # of train, held out where there is no test split
+    drop_shared: bool  # leave out of train what also stands in test
+    order: Callable[[R], Indices]  # every row once, seeded: each prefix is a sample
+    called: str = "rows"
+    way_out: str = "the source has too few"  # of a split that nothing is left for
+
+
+def draw(found: Mapping[str, R], drawing: Drawing[R]) -> tuple[dict[str, R], Flaws]:
+    """Return what is used as train, validation and test, and what train and test share.
+
+    What `found` lacks of test and validation is held out of train. Raises MistakesError for splits with too few rows.
+    """
+    splits, dropped = _split(found, drawing)
+    refuse(drawing.source, (_too_few(split, there, drawing) for split, there in splits.items()))
+    used = {
+        split: there.take(drawing.order(there)[: getattr(drawing.counts, split)]) for split, there in splits.items()
+    }
+    return used, Flaws(shared=len(_shared(used["train"], used["test"])), dropped=dropped)
+
+
+def too_many_asked(setting: str, asked: int | None, there: int, called: str) -> str | None:
+    """Say that `setting` asks for more than there is, or None."""
+    return (
+        f"{setting}: {asked} {called} asked for, but there are {there}" if asked is not None and asked > there else None
+    )
+
+
+def refuse(source: str, found: Iterable[str | None]) -> None:
+    """Raise one MistakesError with all mistakes among `found`, if there are any."""
+    mistakes = [mistake for mistake in found if mistake is not None]
+    if mistakes:
+        raise MistakesError(source, mistakes)
+
+
+def _split(found: Mapping[str, R], drawing: Drawing[R]) -> tuple[dict[str, R], int]:
+    """Return train, validation and test, and how many rows train lost because test has their text."""
+    train, test, validation = found["train"], found.get("test"), found.get("validation")
+    if test is None:
+        train, test = _hold_out(train, round(drawing.test_share * len(train)), drawing)
+    shared = _shared(train, test) if drawing.drop_shared else frozenset()
+    if shared:
+        train = train.take([row for row in range(len(train)) if row not in shared])
+    if validation is None:
+        train, validation = _hold_out(train, _validation_count(len(train), drawing.counts), drawing)
+    return {"train": train, "validation": validation, "test": test}, len(shared)
+
+
+def _hold_out(rows: R, count: int, drawing: Drawing[R]) -> tuple[R, R]:
+    """Return the rows without `count` of them, and those: a sample."""
+    order = drawing.order(rows)
+    return rows.take(order[count:]), rows.take(order[:count])
+
+
+def _validation_count(there: int, counts: RowCounts) -> int:
+    used = counts.train or there
+    in_proportion = min(max(round(VALIDATION_SHARE * used), VALIDATION_LEAST), VALIDATION_MOST)
+    return counts.validation or min(in_proportion, round(VALIDATION_SHARE * there))
+
+
+def _too_few(split: str, rows: R, drawing: Drawing[R]) -> str | None:
+    """Say why there are not enough rows in the split, or None."""
+    asked = getattr(drawing.counts, split)
+    return too_many_asked(f"data.rows.{split}", asked, len(rows), drawing.called) or (
+        None if len(rows) else f"{split}: no {drawing.called} are left for it; {drawing.way_out}"
+    )
+
+
+def _shared(train: Items, test: Items) -> frozenset[int]:
+    """Return the places of those rows of train whose text stands in test, too."""
+    tested = {comparable(text) for text in test.texts}
+    return frozenset(row for row, text in enumerate(train.texts) if comparable(text) in tested)
