@@ -1,1 +1,1 @@
-"""Labelled texts from the hub, files, folders or the embedded corpus: read, split and sampled alike for every arm."""
+"""Labelled texts and documents from the hub, files, folders or the embedded corpus: split alike for every arm."""

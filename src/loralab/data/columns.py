@@ -24,9 +24,8 @@ class Cells:
 
 def read_cells(split: str, records: Records, columns: Columns, *, clean_markup: bool) -> Cells:
     """Take texts and labels out of `records`. Raises MistakesError with what is missing, and in which row."""
-    missing = _missing_columns(split, records.rows, columns)
-    if missing:
-        raise MistakesError(split, missing)
+    assert columns.label is not None
+    _refuse_missing_columns(split, records.rows, columns)
     kept: list[tuple[str, Text, Any]] = []
     no_text, no_label = [], []
     for number, (name, row) in enumerate(zip(records.ids, records.rows, strict=True), start=1):
@@ -50,25 +49,52 @@ def read_cells(split: str, records: Records, columns: Columns, *, clean_markup: 
     return Cells(ids, texts, labels, without_text=len(records.rows) - len(kept))
 
 
-def _missing_columns(split: str, rows: list[Row], columns: Columns) -> list[str]:
+def read_texts(split: str, records: Records, columns: Columns, *, clean_markup: bool) -> list[str]:
+    """Return the text of every row, empty where it has none. Raises MistakesError as `read_cells` does."""
+    _refuse_missing_columns(split, records.rows, columns)
+    texts: list[str] = []
+    mistakes = []
+    for number, row in enumerate(records.rows, start=1):
+        try:
+            texts += _texts_of(row, columns, clean_markup=clean_markup)
+        except TypeError as error:
+            mistakes.append(f"{split}, row {number}: {error}")
+    if mistakes:
+        raise MistakesError(split, shortened(mistakes, f"rows of {split}"))
+    return texts
+
+
+def _refuse_missing_columns(split: str, rows: list[Row], columns: Columns) -> None:
     if not rows:
-        return [f"{split}: no rows; a comparison needs rows to train on and others to test on"]
-    return [
+        raise MistakesError(split, [f"{split}: no rows; a comparison needs rows to train on and others to test on"])
+    missing = [
         f"{split}: no column {column!r} (columns there: {', '.join(map(str, rows[0])) or 'none'}); "
-        f"name the right one with data.{'label' if column == columns.label else 'text'}"
+        f"name the right one with {_setting(column, columns)}"
         for column in columns.all
         if not any(column in row for row in rows)
     ]
+    if missing:
+        raise MistakesError(split, missing)
 
 
 def _text(row: Row, columns: Columns, *, clean_markup: bool) -> Text | None:
     """Return the row's text or pair, or None where there is none to read."""
-    found = [as_text(row.get(column)) for column in columns.texts]
-    if clean_markup:
-        found = [without_markup(text) for text in found]
+    found = _texts_of(row, columns, clean_markup=clean_markup)
     if any(not text or text.isspace() for text in found):
         return None
     return found[0] if len(found) == 1 else (found[0], found[1])
+
+
+def _setting(column: str, columns: Columns) -> str:
+    if columns.label is None:
+        return "text"  # of the data, or of a further set to score on
+    return "data.label" if column == columns.label else "data.text"
+
+
+def _texts_of(row: Row, columns: Columns, *, clean_markup: bool) -> list[str]:
+    """Return the row's texts, one for each column. Raises TypeError for a cell that is no text."""
+    found = [as_text(row.get(column)) for column in columns.texts]
+    return [without_markup(text) for text in found] if clean_markup else found
 
 
 def _is_missing(label: Any) -> bool:

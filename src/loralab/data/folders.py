@@ -1,4 +1,7 @@
-"""A folder -> its splits: files or folders named after splits, one file a class, or a folder of text files a class."""
+"""A folder -> its splits: files or folders named after splits, one file a class, or a folder of text files a class.
+
+Where nothing is labelled, a text file named after a split is that split, and files of other names are documents.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,18 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from loralab.data.formats import ENDINGS_READ, READERS, read_file, read_text
-from loralab.data.records import Columns, Reader, Records, Row, Table, gather, joined, numbered, shortened
+from loralab.data.formats import TABLES, TEXT_ENDING, endings_read, read_file, read_text
+from loralab.data.records import Columns, Reader, Records, Table, gather, joined, numbered, shortened
+from loralab.data.texts import with_plain_line_ends
 from loralab.errors import UserError
 
 WHOLE = "train"  # what the rows of a source without splits are called
 
 _SHARD = re.compile(r"-\d+-of-(?P<count>\d+)(-[0-9a-f]+)?$")  # as in 'train-00000-of-00002'
 _SPLIT_WORD = re.compile(r"(^|[^a-z])(train|training|test|testing|valid|validation|val|dev)([^a-z]|$)")
-# What `datasets` writes beside the rows.
+# What `datasets`, or a person, writes beside the rows.
 _DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+_NOTES = ("readme.txt", "license.txt")
 _UNLABELLED = "unsup"  # aclImdb's reviews without a label lie between its two classes
 
 
@@ -26,20 +31,24 @@ def find_in_folder(folder: Path, names: Collection[str], columns: Columns) -> Ma
 
     `names` are what splits may be called. Raises UserError where nothing there can be read.
     """
-    files, folders = _data_files(folder), _folders(folder)
-    groups = _groups(files, names)
+    tables, texts, folders = _tables(folder), _loose_texts(folder, columns), _folders(folder)
+    groups = _groups([*tables, *texts], names)
     if not groups.keys().isdisjoint(names):
         return {name: partial(_read_group, name, group, columns) for name, group in groups.items()}
     if not folders.keys().isdisjoint(names):
         return {name: partial(_read_split_folder, inner, columns) for name, inner in folders.items()}
-    if groups:
+    if tables:
+        groups = _groups(tables, names)
         _refuse_misnamed_splits(folder, groups)
         return {WHOLE: partial(_read_class_files, folder, groups, columns)}
     if "data" in folders:  # where a repository on the hub keeps its files
         return find_in_folder(folders["data"], names, columns)
-    if any(_text_files(inner) for inner in folders.values()):
+    if _has_class_folders(folder):
         return {WHOLE: partial(_read_class_folders, folder, columns)}
-    raise _nothing_readable(folder)
+    if texts:
+        _refuse_misnamed_splits(folder, groups)
+        return find_in_file(texts[0], columns) if len(texts) == 1 else {WHOLE: partial(_read_texts, texts, columns)}
+    raise _nothing_readable(folder, columns)
 
 
 def find_in_file(file: Path, columns: Columns) -> Mapping[str, Reader]:
@@ -63,11 +72,11 @@ def _listed(folder: Path) -> list[Path]:
         raise UserError(f"{folder} can't be read: {error.strerror}") from None
 
 
-def _data_files(folder: Path) -> list[Path]:
+def _tables(folder: Path) -> list[Path]:
     return [
         path
         for path in _listed(folder)
-        if path.suffix.lower() in READERS
+        if path.suffix.lower() in TABLES
         and path.is_file()
         and path.name not in _DESCRIPTIONS
         and not (path.suffix == ".arrow" and path.name.startswith("cache-"))  # what `datasets` computed from the rows
@@ -79,7 +88,18 @@ def _folders(folder: Path) -> dict[str, Path]:
 
 
 def _text_files(folder: Path) -> list[Path]:
-    return [path for path in _listed(folder) if path.suffix.lower() == ".txt" and path.is_file()]
+    return [path for path in _listed(folder) if path.suffix.lower() == TEXT_ENDING and path.is_file()]
+
+
+def _loose_texts(folder: Path, columns: Columns) -> list[Path]:
+    """Return the text files that are read where nothing is labelled: else there is nothing to label them with."""
+    return (
+        [] if columns.label is not None else [path for path in _text_files(folder) if path.name.lower() not in _NOTES]
+    )
+
+
+def _has_class_folders(folder: Path) -> bool:
+    return any(_text_files(inner) for inner in _folders(folder).values())
 
 
 def _groups(files: Sequence[Path], names: Collection[str]) -> dict[str, list[Path]]:
@@ -104,11 +124,13 @@ def _read_group(name: str, files: Sequence[Path], columns: Columns) -> Records:
 
 
 def _read_split_folder(folder: Path, columns: Columns) -> Records:
-    groups = _groups(_data_files(folder), names=())
-    if not groups:
-        return _read_class_folders(folder, columns, f"{folder.name}/")
-    whole = joined(_read_groups(folder, groups, columns))
-    return numbered(folder.name, Table(whole.rows, whole.class_names))
+    tables, texts = _tables(folder), _loose_texts(folder, columns)
+    if tables:
+        whole = joined(_read_groups(folder, _groups(tables, names=()), columns))
+        return numbered(folder.name, Table(whole.rows, whole.class_names))
+    if texts and not _has_class_folders(folder):
+        return _read_texts(texts, columns, f"{folder.name}/")
+    return _read_class_folders(folder, columns, f"{folder.name}/")
 
 
 def _read_groups(folder: Path, groups: Mapping[str, Sequence[Path]], columns: Columns) -> list[Records]:
@@ -123,24 +145,32 @@ def _read_class_files(folder: Path, groups: Mapping[str, Sequence[Path]], column
     return joined([_labelled(part, columns.label, name) for name, part in zip(groups, parts, strict=True)])
 
 
-def _labelled(part: Records, column: str, name: str) -> Records:
-    if any(row.get(column) is not None for row in part.rows):
+def _labelled(part: Records, column: str | None, name: str) -> Records:
+    if column is None or any(row.get(column) is not None for row in part.rows):
         return part
     return Records(part.ids, [{**row, column: name} for row in part.rows], part.class_names)
 
 
 def _read_class_folders(folder: Path, columns: Columns, prefix: str = "") -> Records:
     """Read the text files in the folders inside `folder`; a text's label is its folder's name, its id its path."""
-    files = [
-        (name, file) for name, inner in _folders(folder).items() if name != _UNLABELLED for file in _text_files(inner)
-    ]
-    if not files:
-        raise _nothing_readable(folder)
-    texts = gather(str(folder), [partial(read_text, file) for _, file in files])
-    rows: list[Row] = [
-        {columns.texts[0]: text, columns.label: name} for (name, _), text in zip(files, texts, strict=True)
-    ]
-    return Records([f"{prefix}{name}/{file.name}" for name, file in files], rows)
+    classes = {
+        name: files
+        for name, inner in _folders(folder).items()
+        if (files := _text_files(inner)) and (name != _UNLABELLED or columns.label is None)
+    }
+    if not classes:
+        raise _nothing_readable(folder, columns)
+    calls = [partial(_read_texts, files, columns, f"{prefix}{name}/") for name, files in classes.items()]
+    parts = gather(str(folder), calls)
+    return joined([_labelled(part, columns.label, name) for name, part in zip(classes, parts, strict=True)])
+
+
+def _read_texts(files: Sequence[Path], columns: Columns, prefix: str = "") -> Records:
+    """Read each text file as one row; its id is its name behind `prefix`."""
+    texts = gather(str(files[0].parent), [partial(read_text, file) for file in files])
+    if columns.label is None:
+        texts = [with_plain_line_ends(text) for text in texts]
+    return Records([f"{prefix}{file.name}" for file in files], [{columns.texts[0]: text} for text in texts])
 
 
 def _refuse_misnamed_splits(folder: Path, groups: Collection[str]) -> None:
@@ -149,15 +179,16 @@ def _refuse_misnamed_splits(folder: Path, groups: Collection[str]) -> None:
     if split is not None:
         raise UserError(
             f"{folder}: {split!r} is the name of a split, but not one that is looked for; "
-            f"name it, for example with data.splits.train (there are {', '.join(groups)})"
+            f"name it, for example with data.splits.train (there are {', '.join(shortened(list(groups), 'files'))})"
         )
 
 
-def _nothing_readable(folder: Path) -> UserError:
+def _nothing_readable(folder: Path, columns: Columns) -> UserError:
     there = ", ".join(shortened([path.name for path in _listed(folder)], "entries")) or "nothing"
+    folders = "folders of .txt files" + (", one folder a class" if columns.label is not None else "")
     return UserError(
-        f"{folder}: holds nothing that can be read (it holds {there}); {ENDINGS_READ}, "
-        "and folders of .txt files, one folder a class; a folder inside is named with data.configuration"
+        f"{folder}: holds nothing that can be read (it holds {there}); {endings_read(columns)}, and {folders}; "
+        "a folder inside is named with data.configuration"
     )
 
 

@@ -1,4 +1,4 @@
-"""One file -> its rows, in each form in which people keep labelled texts."""
+"""One file -> its rows, in each form in which people keep texts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from loralab.data.cutting import rows_of_text
 from loralab.data.records import Columns, Row, Table, shortened
+from loralab.data.texts import with_plain_line_ends
 from loralab.errors import MistakesError, UserError
 
 DELIMITERS = (",", ";", "\t", "|")
+FileReader = Callable[[Path, bytes, Columns], Table]
 LONGEST_FIELD = 2**31 - 1  # of a CSV file, in characters; Python stops at 131,072, and a field of a book is no mistake
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -26,12 +29,13 @@ def read_file(path: Path, columns: Columns) -> Table:
     Raises UserError that names the file and, where there is one, the line.
     """
     ending = path.suffix.lower()
-    if ending not in READERS:
-        raise UserError(f"{path}: a file that ends in {ending or 'nothing'} is not read; {ENDINGS_READ}")
+    read = readers(columns).get(ending)
+    if read is None:
+        raise UserError(f"{path}: a file that ends in {ending or 'nothing'} is not read; {endings_read(columns)}")
     content = _bytes(path)
     if not content.strip():
         raise UserError(f"{path} is empty")
-    return READERS[ending](path, content, columns)
+    return read(path, content, columns)
 
 
 def read_text(path: Path) -> str:
@@ -221,7 +225,12 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> Iterator[tuple[str, tuple[s
             yield column, tuple(map(str, feature["names"]))
 
 
-READERS: Mapping[str, Callable[[Path, bytes, Columns], Table]] = {
+def _read_txt(path: Path, content: bytes, columns: Columns) -> Table:
+    return Table([{columns.texts[0]: text} for text in rows_of_text(with_plain_line_ends(_decode(path, content)))])
+
+
+TEXT_ENDING = ".txt"
+TABLES: Mapping[str, FileReader] = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".json": _read_json,
@@ -230,4 +239,13 @@ READERS: Mapping[str, Callable[[Path, bytes, Columns], Table]] = {
     ".parquet": _read_parquet,
     ".arrow": _read_arrow,
 }
-ENDINGS_READ = f"files that end in {', '.join(READERS)} are"
+
+
+def readers(columns: Columns) -> Mapping[str, FileReader]:
+    """Return what reads each ending. A file of mere text has no column for labels."""
+    return TABLES if columns.label is not None else {**TABLES, TEXT_ENDING: _read_txt}
+
+
+def endings_read(columns: Columns) -> str:
+    """Say which files are read."""
+    return f"files that end in {', '.join(readers(columns))} are"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loralab.data import docstrings
 from loralab.data.folders import find_in_file, find_in_folder, inner_folder
-from loralab.data.formats import READERS
+from loralab.data.formats import TABLES, TEXT_ENDING
 from loralab.data.hub import find_on_hub
 from loralab.data.records import Columns, Reader, Records, Table, gather, numbered
 from loralab.data.splits import SplitNames
@@ -19,7 +19,7 @@ from loralab.hub import is_hub_id
 def is_on_hub(source: str) -> bool:
     """Tell whether the hub alone can have `source`."""
     path = _path(source)
-    return is_hub_id(source) and not path.exists() and path.suffix.lower() not in READERS
+    return is_hub_id(source) and not path.exists() and path.suffix.lower() not in (*TABLES, TEXT_ENDING)
 
 
 def read_splits(source: str, configuration: str | None, splits: SplitNames, columns: Columns) -> dict[str, Records]:

@@ -20,12 +20,12 @@ class Columns:
     """The columns that an experiment reads."""
 
     texts: tuple[str, ...]  # one, or two for pairs
-    label: str
+    label: str | None  # None: nothing is labelled
 
     @property
     def all(self) -> list[str]:
         """Every column, once."""
-        return list(dict.fromkeys((*self.texts, self.label)))
+        return list(dict.fromkeys((*self.texts, *([] if self.label is None else [self.label]))))
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,11 @@ def whole_characters(text: str) -> str:
     return text
 
 
+def with_plain_line_ends(text: str) -> str:
+    """Turn line ends as Windows writes them into line feeds, which a tokenizer takes for something else."""
+    return text.replace("\r\n", "\n")
+
+
 def without_markup(text: str) -> str:
     """Turn HTML's line breaks into line breaks and its entities into characters; remove its other tags."""
     return html.unescape(_TAG.sub("", _LINE_BREAK.sub("\n", text)))  # entities last: '&lt;b&gt;' is no tag
