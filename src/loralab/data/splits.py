@@ -29,7 +29,7 @@ class SplitNames(Settings):
 
     def spellings(self) -> frozenset[str]:
         """Return every name by which one of the splits may go."""
-        return frozenset(name for split in SPLITS for name in _spellings(getattr(self, split)))
+        return frozenset(name for split in SPLITS for name in spellings_of(getattr(self, split)))
 
     def choose(self, there: Collection[str], source: str) -> dict[str, str]:
         """Return which of the names `there` serves as train, test and validation.
@@ -41,7 +41,7 @@ class SplitNames(Settings):
         mistakes = []
         for split in ("train", "test", "validation"):
             name = getattr(self, split)
-            found = [spelling for spelling in _spellings(name) if spelling in there]
+            found = [spelling for spelling in spellings_of(name) if spelling in there]
             free = [spelling for spelling in found if spelling not in chosen.values()]
             if free:
                 chosen[split] = free[0]
@@ -52,5 +52,6 @@ class SplitNames(Settings):
         return chosen
 
 
-def _spellings(name: str) -> tuple[str, ...]:
+def spellings_of(name: str) -> tuple[str, ...]:
+    """Return the names by which a split called `name` may go, the likeliest first."""
     return _VALIDATION if name == "validation" else (name,)
