@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from conftest import save_tokenizer, sentences
-from loralab.data.rows import Rows
+from loralab.data.rows import LabelledData, Rows
 from loralab.methods import Method
 from loralab.pretrained import Loaded, load_tokenizer
 from loralab.tasks.classification import Classification
 
 LABELS = ("animal", "place", "time")
+_NO_ROWS = Rows((), (), ())
+DATA = LabelledData(_NO_ROWS, _NO_ROWS, _NO_ROWS, LABELS)  # all that loading asks of it
 TASK = Classification.model_validate({"data": "nothing is read", "max_length": 60})
 
 _SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
@@ -76,7 +78,7 @@ def _save_letters(folder: Path) -> int:
 
 def load(base: Path) -> Loaded:
     torch.manual_seed(0)
-    return TASK.load(str(base), load_tokenizer(str(base)), LABELS)
+    return TASK.load(str(base), load_tokenizer(str(base)), DATA)
 
 
 def batch(base: Path) -> dict[str, torch.Tensor]:
@@ -93,7 +95,7 @@ def batch(base: Path) -> dict[str, torch.Tensor]:
 def logits(network: Any, texts: dict[str, torch.Tensor]) -> torch.Tensor:
     network.eval()
     with torch.inference_mode():
-        return TASK.logits(network, texts)
+        return TASK.outputs(network, texts)
 
 
 def alone(network: Any, texts: dict[str, torch.Tensor]) -> torch.Tensor:

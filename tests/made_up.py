@@ -11,7 +11,7 @@ from loralab import api
 from loralab.experiment import UNTOUCHED, Experiment
 from loralab.plan import choose, final_trials
 from loralab.results import Measurement
-from loralab.tasks.classification import ItemScores
+from loralab.tasks.items import LabelScores
 
 Right = npt.NDArray[np.bool_]
 
@@ -34,7 +34,8 @@ def made_up(like: Measurement, experiment: Experiment, right: Callable[[str, int
     results = {}
     for trial in final_trials(experiment, choose(experiment, {}), experiment.seeds):
         hits = right(trial.arm, trial.seed) if trial.arm != UNTOUCHED else np.zeros(200, dtype=bool)
-        items = ItemScores(
+        items = LabelScores(
+            label_count=len(like.data.label_names),
             ids=tuple(map(str, range(len(hits)))),
             labels=(0,) * len(hits),
             predictions=tuple(0 if hit else 1 for hit in hits),
@@ -49,7 +50,7 @@ def made_up(like: Measurement, experiment: Experiment, right: Callable[[str, int
             update={
                 "trial": trial,
                 "items": items,
-                "scores": experiment.conditions.task.scores(items, len(like.data.label_names)),
+                "scores": experiment.conditions.task.scores(items),
                 "data": like.data.model_copy(update={"rows": rows}),
                 "sameness": sameness,
             }

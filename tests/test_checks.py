@@ -29,7 +29,7 @@ from loralab.places.fresh import ProcessEndedError
 from loralab.plan import Choice, final_trials
 from loralab.progress import Progress, Silent
 from loralab.results import Check, Failure, Measurement, Point
-from loralab.tasks.classification import ItemScores
+from loralab.tasks.items import LabelScores
 from loralab.train import carry_out
 
 FROZEN = "frozen weights are the checkpoint's"
@@ -294,7 +294,9 @@ def test_a_loss_that_only_wavers_is_hardly_ever_taken_for_one_that_rose() -> Non
 
 
 def test_answers_that_are_all_one_label_are_caught() -> None:
-    items = ItemScores(ids=("a", "b", "c"), labels=(0, 1, 2), predictions=(1, 1, 1), log_losses=(1, 1, 1))
+    items = LabelScores(
+        label_count=3, ids=("a", "b", "c"), labels=(0, 1, 2), predictions=(1, 1, 1), log_losses=(1, 1, 1)
+    )
     fails(learning.predictions(items), LABELS, "labels predicted: 1; label 1 for 3 of 3 texts")
     passes(learning.predictions(items.model_copy(update={"predictions": (1, 1, 0)})), LABELS)
 
@@ -389,16 +391,16 @@ def test_what_cant_be_merged_is_not_checked(out: Path, error: type[Exception], m
 @pytest.mark.parametrize(
     ("found", "passed"),
     [
-        ([[1.0, 2.0]], True),
-        ([[1.0, 2.000019]], True),  # the largest logit is 2
-        ([[1.0, 2.000021]], False),
-        ([[1.0, float("nan")]], False),
-        ([[1.0, 2.0, 3.0]], False),
+        ([1.0, 2.0], True),
+        ([1.0, 2.000019], True),  # the largest logit is 2
+        ([1.0, 2.000021], False),
+        ([1.0, float("nan")], False),
+        ([1.0, 2.0, 3.0], False),
     ],
 )
-def test_reloaded_logits_may_differ_by_rounding_alone(found: list[list[float]], passed: bool) -> None:
+def test_reloaded_logits_may_differ_by_rounding_alone(found: list[float], passed: bool) -> None:
     again: Any = SimpleNamespace(model=None, logits=lambda _: np.array(found))
-    check = reloading.reloaded_logits([[1.0, 2.0]], lambda: again)
+    check = reloading.reloaded_logits([1.0, 2.0], lambda: again)
     assert check is not None
     assert check.passed == passed
 
@@ -429,7 +431,7 @@ def test_every_final_trial_has_passed_its_checks(finished: Path, toy_experiment:
         for found in arm.measurements.values():
             assert by_name(found.checks).keys() == expected[name]
             assert [check for check in found.checks if not check.passed] == []
-            assert np.array(found.probe).shape == (8, 6)
+            assert np.array(found.probe).shape == (8 * 6,)  # logits of eight texts
     assert comparison.untouched.measurements[0].checks == ()
     assert all(found.checks == () for found in comparison.tuning if not isinstance(found, Failure))
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loralab.data.rows import Rows
+from loralab.data.rows import LabelledData, Rows
 from loralab.data.sources import Data
 from loralab.errors import UserError
 from loralab.tasks import Classification
@@ -20,8 +20,9 @@ def task(**changes: Any) -> Classification:
     return Classification(data=Data(source="x"), **changes)
 
 
-def rows(labels: list[int]) -> Rows:
-    return Rows(tuple(map(str, labels)), tuple(map(str, labels)), tuple(labels))
+def data(labels: list[int]) -> LabelledData:
+    train = Rows(tuple(map(str, labels)), tuple(map(str, labels)), tuple(labels))
+    return LabelledData(train, train, train, NAMES)
 
 
 def loss(asked: Classification, weights: tuple[float, ...] | None = None) -> float:
@@ -35,16 +36,16 @@ def loss(asked: Classification, weights: tuple[float, ...] | None = None) -> flo
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=200))
 def test_balanced_weights_make_every_label_count_alike_and_the_mean_row_one(labels: list[int]) -> None:
-    weights = task(class_weights="balanced").weights(rows(labels), NAMES)
+    weights = task(class_weights="balanced").weights(data(labels))
     assert weights is not None
     totals = [weights[label] * labels.count(label) for label in set(labels)]
     assert totals == pytest.approx([len(labels) / 3] * len(totals))
 
 
 def test_a_weight_can_be_given_for_some_labels_by_name() -> None:
-    assert task(class_weights={"spam": 3}).weights(rows([0, 1]), NAMES) == (1.0, 3.0, 1.0)
+    assert task(class_weights={"spam": 3}).weights(data([0, 1])) == (1.0, 3.0, 1.0)
     with pytest.raises(UserError, match="no label is called 'spom'; did you mean 'spam'"):
-        task(class_weights={"spom": 3}).weights(rows([0, 1]), NAMES)
+        task(class_weights={"spom": 3}).weights(data([0, 1]))
 
 
 def test_the_loss_is_weighted_by_the_label() -> None:

@@ -1,14 +1,25 @@
 import numpy as np
 import pytest
 
+from loralab.tasks.items import LabelScores
 from loralab.tasks.metrics import classification_scores, confusion, log_losses
 
-LABELS = [0, 0, 0, 1, 1, 2]
-PREDICTIONS = [0, 0, 1, 1, 1, 0]
+LABELS = (0, 0, 0, 1, 1, 2)
+PREDICTIONS = (0, 0, 1, 1, 1, 0)
+
+
+def judged(label_count: int) -> LabelScores:
+    return LabelScores(
+        label_count=label_count,
+        ids=tuple("abcdef"),
+        labels=LABELS,
+        predictions=PREDICTIONS,
+        log_losses=(1.0,) * 6,
+    )
 
 
 def test_scores_are_those_of_a_calculation_by_hand() -> None:
-    scores = classification_scores(LABELS, PREDICTIONS, [1.0] * 6, label_count=3)
+    scores = classification_scores(judged(3))
     precision, recall = [2 / 3, 2 / 3, 0], [2 / 3, 1, 0]
     f1 = [2 / 3, 4 / 5, 0]
     weights = [3 / 6, 2 / 6, 1 / 6]
@@ -22,7 +33,7 @@ def test_scores_are_those_of_a_calculation_by_hand() -> None:
 
 
 def test_the_confusion_matrix_has_true_labels_in_rows_and_one_for_labels_never_seen() -> None:
-    assert confusion(LABELS, PREDICTIONS, 4) == ((2, 1, 0, 0), (0, 2, 0, 0), (1, 0, 0, 0), (0, 0, 0, 0))
+    assert confusion(judged(4)) == ((2, 1, 0, 0), (0, 2, 0, 0), (1, 0, 0, 0), (0, 0, 0, 0))
 
 
 def test_log_losses_are_exact_even_for_large_logits() -> None:

@@ -111,9 +111,9 @@ def test_the_model_sees_which_text_a_token_is_of_whatever_the_padding(pair_model
     both = task().collate(examples, [0, 1], tokenizer)
     assert both["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 0]]
     with torch.inference_mode():
-        found = task().logits(network, both)
-        alone = task().logits(network, task().collate(examples, [1], tokenizer))
-        blind = task().logits(network, {name: both[name] for name in ("input_ids", "attention_mask")})
+        found = task().outputs(network, both)
+        alone = task().outputs(network, task().collate(examples, [1], tokenizer))
+        blind = task().outputs(network, {name: both[name] for name in ("input_ids", "attention_mask")})
     assert torch.allclose(found[1], alone[0], atol=1e-5)
     assert not torch.allclose(found, blind, atol=1e-4)
 

@@ -103,12 +103,13 @@ def test_a_model_loaded_from_disk_in_a_fresh_process_gives_the_stored_scores(
     """The stored log losses came from the trained network in memory; the loaded one must give the same logits."""
     import numpy as np
 
+    from loralab.tasks.items import LabelScores
     from loralab.tasks.metrics import log_losses
 
     folder: Path = request.getfixturevalue("finished" if labels == 6 else "two_label_run")
     found = api.load(folder).arms[arm].measurements[0]
     assert found.saved is not None
-    assert found.items is not None
+    assert isinstance(found.items, LabelScores)
     data = found.trial.conditions.task.read()
     script = RELOAD.format(loading=found.saved.loading, folder=found.saved.folder, texts=list(data.test.texts))
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)

@@ -16,6 +16,7 @@ from loralab.experiment import Experiment, Trial
 from loralab.plan import Choice, final_trials, tuning_trials
 from loralab.progress import Progress
 from loralab.results import Failure, Measurement
+from loralab.tasks.items import LabelScores
 from loralab.train import attempt
 
 
@@ -58,7 +59,7 @@ def test_every_arm_of_a_seed_has_the_same_head_order_and_steps(finished: Path, t
 
 def test_a_final_trial_keeps_what_every_test_item_was_taken_for(finished: Path) -> None:
     for found in finals(finished).values():
-        assert found.items is not None
+        assert isinstance(found.items, LabelScores)
         assert found.confusion is not None
         assert len(found.items.ids) == len(set(found.items.ids)) == 60
         assert all(row.startswith("test/") for row in found.items.ids)
@@ -118,8 +119,8 @@ def test_accumulated_small_batches_take_the_step_of_one_large_batch(
         steps = [Step(tuple(batches), 1.0, validates=True)]
         monkeypatch.setattr("loralab.train.training_steps", lambda *_, steps=steps: steps)
         losses[name] = carry_out(trial_of(experiment), tmp_path / name, silent).items
-    assert losses["whole"] is not None
-    assert losses["parts"] is not None
+    assert isinstance(losses["whole"], LabelScores)
+    assert isinstance(losses["parts"], LabelScores)
     assert losses["whole"].log_losses == pytest.approx(losses["parts"].log_losses, rel=1e-4)
 
 
@@ -318,18 +319,18 @@ def test_where_memory_runs_out_in_evaluation_its_batches_alone_are_halved(
 
     trial = trial_of(make_experiment())
     whole = carry_out(trial, tmp_path / "whole", silent)
-    logits = Classification.logits
+    outputs = Classification.outputs
 
     def short_of_memory(self: Classification, network: Any, batch: Any) -> Any:
         if len(batch["labels"]) > 8:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return logits(self, network, batch)
+        return outputs(self, network, batch)
 
-    monkeypatch.setattr(Classification, "logits", short_of_memory)
+    monkeypatch.setattr(Classification, "outputs", short_of_memory)
     parts = carry_out(trial, tmp_path / "parts", silent)
     assert parts.course.micro_batch == 8
-    assert whole.items is not None
-    assert parts.items is not None
+    assert isinstance(whole.items, LabelScores)
+    assert isinstance(parts.items, LabelScores)
     assert parts.items.log_losses == pytest.approx(whole.items.log_losses, rel=1e-4)
 
 
@@ -357,8 +358,8 @@ def test_training_stops_early_and_keeps_the_best_weights(
     losses = iter([0.9, 0.5, 0.6, 0.7, 0.8])
     scores = Classification.scores
 
-    def judged(self: Classification, items: Any, label_count: int) -> dict[str, float]:
-        found = scores(self, items, label_count)
+    def judged(self: Classification, items: Any) -> dict[str, float]:
+        found = scores(self, items)
         return found | {"log_loss": next(losses, found["log_loss"])}
 
     experiment = with_conditions(make_experiment, epochs=10, early_stopping=3)
@@ -425,4 +426,4 @@ def test_scores_that_are_no_numbers_are_a_failure(
     experiment = with_conditions(make_experiment, epochs=None, steps=1)
     result = attempt(trial_of(experiment), tmp_path, silent)
     assert isinstance(result, Failure)
-    assert (result.reason, result.message) == ("diverged", "a logit was nan at step 1")
+    assert (result.reason, result.message) == ("diverged", "an output was nan at step 1")

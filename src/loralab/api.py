@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from loralab import pretrained
 from loralab.comparison import Comparison, compare
-from loralab.data.rows import LabelledData
+from loralab.data import AnyData
 from loralab.experiment import Experiment, Trial
 from loralab.folder import ResultsFolder
 from loralab.forecast import ArmForecast, Forecast
@@ -82,7 +82,7 @@ def report(folder: str | Path) -> Comparison:
     return comparison
 
 
-def check(experiment: Experiment) -> LabelledData:
+def check(experiment: Experiment) -> AnyData:
     """Find out, before anything is trained, that model and data can be used; return the data.
 
     Raises UserError. Imports no torch.

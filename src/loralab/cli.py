@@ -105,7 +105,7 @@ def plan(
     """Tell what an experiment would do and take, and what it could decide, without carrying it out."""
     read = _read(experiment, model, data, rows, seeds, arms, changes)
     console = Console()
-    on_hub = pretrained.is_on_hub(read.conditions.model) or read.conditions.task.data.is_on_hub()
+    on_hub = pretrained.is_on_hub(read.conditions.model) or read.conditions.task.is_on_hub()
     found = api.check(read) if measure or not on_hub else None  # without measuring, a plan downloads nothing
     counted = None if measure or on_hub else api.inspect(read)  # mistakes come before a long table
     print_table(planned.trials(read), console)
@@ -168,7 +168,7 @@ def _run(experiment: Experiment, out: Path) -> None:
     console = Console()
     console.print(f"{planned.how_many(experiment)}, results in {out}", markup=False, highlight=False)
     try:
-        if not (out / "experiment.json").exists() and planned.is_long(experiment, len(api.check(experiment).train)):
+        if not (out / "experiment.json").exists() and _is_long(experiment):
             _print_forecast(experiment, console)
         with Display(console) as display:
             comparison = api.run(experiment, out, watcher=display)
@@ -184,6 +184,10 @@ def _run(experiment: Experiment, out: Path) -> None:
     _print_comparison(comparison, out, console)
     if any(not failure.is_answer for failure in comparison.failures):
         raise SystemExit(1)
+
+
+def _is_long(experiment: Experiment) -> bool:
+    return planned.is_long(experiment, experiment.conditions.task.count_examples(api.check(experiment)))
 
 
 def _print_forecast(experiment: Experiment, console: Console) -> None:

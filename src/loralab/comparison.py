@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from loralab.differences import differences, right_of_both
 from loralab.experiment import UNTOUCHED, Experiment, Trial
 from loralab.fairness import ByArm, Fairness, examine
+from loralab.forgetting import Forgetting, forgetting
 from loralab.plan import Choice, Results, choose, extra_trials, final_trials, tuning_trials
 from loralab.recommendation import Recommendation, recommend
 from loralab.results import Failure, Measurement
@@ -33,6 +34,7 @@ class Comparison:
     missing: tuple[Trial, ...]  # trials, final ones of these seeds, that were not carried out yet
     fairness: Fairness
     recommendation: Recommendation
+    forgetting: Forgetting | None  # None where the model before training says nothing, or nothing else was scored
 
     @property
     def baseline(self) -> ArmSummary:
@@ -113,6 +115,9 @@ def _compare(experiment: Experiment, results: Results, seeds: tuple[int, ...]) -
         missing=tuple(trial for trial in (*tuning, *wanted) if trial.id not in results),
         fairness=fairness,
         recommendation=recommend(arms, experiment.baseline, experiment.prefer, is_fair=fairness.is_fair),
+        forgetting=forgetting(
+            measured, next(iter(untouched[UNTOUCHED].values()), None), experiment.conditions.task, DESCRIPTIVE_DRAWS
+        ),
     )
 
 
@@ -146,7 +151,7 @@ def _judge(experiment: Experiment, arms: Mapping[str, ArmSummary]) -> dict[str, 
         return found if metric.higher_is_better else found.mirrored()
 
     gains = {name: gain(arm) for name, arm in arms.items() if name != experiment.baseline}
-    return judge(gains, experiment.primary_margin, experiment.level, are_shares=metric.is_fraction)
+    return judge(gains, experiment.primary_margin, experiment.level, are_shares=metric.scale == "share")
 
 
 def _summarise(

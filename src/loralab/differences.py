@@ -51,10 +51,11 @@ def differences(
 
 
 def right_of_both(own: Measurement, baseline: Measurement, task: Task) -> tuple[list[bool], list[bool]] | None:
-    """Tell which items each of the two answered right, or None where they aren't the same items."""
+    """Tell which items each of the two answered right, or None where that can't be told."""
     if own.items is None or baseline.items is None or not _have_the_same_items(own, baseline):
         return None
-    return task.right(own.items), task.right(baseline.items)
+    right, right_of_baseline = task.right(own.items), task.right(baseline.items)
+    return None if right is None or right_of_baseline is None else (right, right_of_baseline)
 
 
 def _by_arm(
@@ -67,7 +68,7 @@ def _by_arm(
         own = [column[arm, seed] for arm, seed in pairs if arm == name]
         of_baseline = [column[baseline, seed] for arm, seed in pairs if arm == name]
         # Where two classifiers answer alike, the next item may still tell them apart.
-        least = items**-2.0 if metric.is_fraction and name != baseline else 0.0
+        least = items**-2.0 if metric.scale == "share" and name != baseline else 0.0
         estimates[name] = crossed(
             scores[own] - scores[of_baseline], drawn[:, own] - drawn[:, of_baseline], items, least
         )
@@ -80,4 +81,4 @@ def _have_the_same_items(found: Measurement, other: Measurement) -> bool:
 
 def _contributions(found: Measurement, metric: Metric, task: Task) -> npt.NDArray[np.float32]:
     assert found.items is not None
-    return task.contributions(metric.name, found.items, len(found.data.label_names))
+    return task.contributions(metric.name, found.items)

@@ -119,7 +119,7 @@ def _outcome(result: Measurement | Failure) -> str:
     metrics = [metric for metric in task.metrics if metric is task.metrics[0] or metric.name == task.tuning_metric]
     scores = ", ".join(f"{metric.title.lower()} {score(result.scores[metric.name], metric)}" for metric in metrics)
     if result.course.micro_batch < result.trial.conditions.batch_size:
-        scores += f" ({result.course.micro_batch} texts in a forward pass: memory ran out with more)"
+        scores += f" ({result.course.micro_batch} {task.example}s in a forward pass: memory ran out with more)"
     failed = [check.name for check in result.checks if not check.passed]
     if failed:
         scores += f" (void: it isn't true that {' and '.join(failed)})"

@@ -204,7 +204,7 @@ class Experiment(Settings):
         mistakes += [
             f"margin.{metric.name}: {given:g} is {100 * given:g} points; {given:g} points are {given / 100:g}"
             for metric in self.conditions.task.metrics
-            if metric.is_fraction and (given := self.margin.get(metric.name, 0)) >= 1
+            if metric.scale == "share" and (given := self.margin.get(metric.name, 0)) >= 1
         ]
         if self.primary is not None and self.primary not in metrics:
             mistakes.append(f"primary: {unknown_name('metric', self.primary, metrics)}")

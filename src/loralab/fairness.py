@@ -56,11 +56,12 @@ def _versions(found: Measurement) -> str:
     return " ".join(f"{name} {version}" for name, version in found.environment.versions.items())
 
 
+HEAD = "head initialisation"
 SHARED = (
     Shared("model revision", lambda m: m.sameness.model_revision),
     Shared("data", lambda m: m.data.sha256),
     Shared("data order", lambda m: m.sameness.order_sha256, is_of_seed=True, is_drawn=True),
-    Shared("head initialisation", lambda m: m.sameness.head_sha256, is_of_seed=True, is_drawn=True),
+    Shared(HEAD, lambda m: m.sameness.head_sha256, is_of_seed=True, is_drawn=True),
     Shared("steps", lambda m: _unless_early(m, m.sameness.steps)),
     Shared("planned steps", lambda m: m.course.planned_steps),
     Shared("tokens", lambda m: _unless_early(m, m.sameness.tokens), is_of_seed=True, is_drawn=True),
@@ -90,6 +91,8 @@ def examine(arms: ByArm, budgets: Mapping[str, int]) -> Fairness:
             exempt.append(Deviation(shared.name, f"{', '.join(moved)}: other seeds, by design"))
         elif shared.name in ENDS_EARLY and early:
             exempt.append(Deviation(shared.name, "training may stop early"))
+    if all(one.sameness.head_sha256 is None for seeds in found.values() for one in seeds.values()):
+        exempt.append(Deviation(HEAD, "no weight is new"))
     deviations = [deviation for shared in SHARED if (deviation := _deviation(shared, found))]
     tries = {name: budgets[name] for name in found}
     if len(set(tries.values())) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loralab.data import AnyData
 from loralab.errors import MistakesError, UserError
 from loralab.experiment import Experiment
 from loralab.measure import count_parameters
@@ -27,12 +28,12 @@ def inspect_arms(experiment: Experiment, watch: Watch) -> dict[str, Parameters]:
     task, model = experiment.conditions.task, experiment.conditions.model
     data, tokenizer = task.read(), load_tokenizer(model)
     task.tokenise(data.validation, tokenizer)
-    task.weights(data.train, data.label_names)
+    task.weights(data)
     found: dict[str, Parameters] = {}
     mistakes: list[str] = []
     for name, arm in experiment.arms.items():
         try:
-            found[name] = _parameters(task, model, arm.method, tokenizer, data.label_names)
+            found[name] = _parameters(task, model, arm.method, tokenizer, data)
         except UserError as error:
             mistakes.append(f"arms.{name}.{error}")
         except Exception as error:
@@ -45,7 +46,7 @@ def inspect_arms(experiment: Experiment, watch: Watch) -> dict[str, Parameters]:
 
 
 def _parameters(
-    task: Task, model: str, method: Method, tokenizer: PreTrainedTokenizerBase, label_names: tuple[str, ...]
+    task: Task, model: str, method: Method, tokenizer: PreTrainedTokenizerBase, data: AnyData
 ) -> Parameters:
     """Load and adapt; the network is gone before the next one is loaded."""
-    return count_parameters(method.adapt(task.load(model, tokenizer, label_names)))
+    return count_parameters(method.adapt(task.load(model, tokenizer, data)))

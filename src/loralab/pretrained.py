@@ -20,6 +20,7 @@ from loralab.errors import UserError
 from loralab.hub import is_hub_id
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PACKAGE_SCHEME = "package:"
@@ -175,7 +176,7 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(auto_class: Any, model: str, peft_task: str, **settings: Any) -> Loaded:
+def load_model(auto_class: Any, model: str, peft_task: str, *, has_head: bool = True, **settings: Any) -> Loaded:
     """Load `model` in float32, and find its head.
 
     The head is what the checkpoint lacked, or held in another shape: these parameters were drawn at random just now,
@@ -198,6 +199,8 @@ def load_model(auto_class: Any, model: str, peft_task: str, **settings: Any) -> 
     names = [name for name, _ in network.named_parameters()]
     missing = set(report["missing_keys"]) & set(names)
     mismatched = {key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]} & set(names)
+    if not has_head:
+        return Loaded(network, frozenset(), peft_task)
     base = {name for name in names if name.startswith(f"{network.base_model_prefix}.")}
     _check_base(model, network.config.model_type, base, missing, mismatched)
     head = missing | mismatched or set(names) - base
@@ -287,6 +290,27 @@ def most_positions(network: PreTrainedModel) -> int | None:
             unused = 0 if module.padding_idx is None else module.padding_idx + 1
             return int(module.num_embeddings) - unused - int(getattr(module, "offset", 0))
     return None
+
+
+# Decoders whose output layer makes the logits of the last hidden state, and nothing else is done to either (Gemma 2
+# bends its logits, Cohere scales them).
+_PLAIN_OUTPUT = ("gpt2", "gpt_neox", "opt", "llama", "mistral", "qwen2", "qwen3", "gemma", "phi", "phi3")
+
+
+def parts_of(network: Any) -> tuple[nn.Module, nn.Module] | None:
+    """Return a language model without its output layer, and that layer, or None where they aren't all of it.
+
+    `network` may be wrapped by PEFT, whose layers then are among the parts; not with a prompt, which PEFT puts in front
+    of the text itself.
+    """
+    model = network
+    if hasattr(network, "get_base_model"):
+        if network.active_peft_config.is_prompt_learning:
+            return None
+        model = network.get_base_model()
+    if model.config.model_type not in _PLAIN_OUTPUT:
+        return None
+    return model.base_model, model.get_output_embeddings()
 
 
 def head_modules(loaded: Loaded) -> list[str]:

@@ -24,7 +24,7 @@ class Progress:
     activity: Activity
     step: int = 0
     steps: int = 0
-    loss: float | None = None  # nats a text, the mean since the last point of the curve
+    loss: float | None = None  # nats a text or token, the mean since the last point of the curve
     tokens_per_second: float | None = None
 
 

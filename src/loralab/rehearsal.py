@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,9 +23,6 @@ from loralab.methods import Untouched
 from loralab.progress import Progress, Watch
 from loralab.results import Failure, Parameters
 from loralab.settings import Settings
-
-if TYPE_CHECKING:
-    from torch import nn
 
 TIMED = 10  # steps or batches, from short texts to long ones; more would make the forecast dearer than it is worth
 
@@ -68,8 +64,8 @@ def _rehearse(trial: Trial, watch: Watch, micro_batch: int) -> Rehearsal:
     release_memory()
     watch(Progress(trial.id, "evaluating"))
     with meter.phase("evaluation"):
-        tuning = _time_evaluation(ready, ready.network, trial, "validation", micro_batch)
-        final = _time_evaluation(ready, ready.network, trial, "test", micro_batch)
+        tuning = _time_evaluation(ready, trial, "validation", micro_batch)
+        final = sum(_time_evaluation(ready, trial, name, micro_batch) for name in trial.conditions.task.final_sets)
     memory = meter.memory()
     return Rehearsal(
         parameters=ready.parameters,
@@ -96,20 +92,20 @@ def _train_and_validate(ready: Ready, trial: Trial, meter: Meter, micro_batch: i
     optimiser.network.train()
     with meter.phase("training"):
         seconds = _extrapolate(sizes, lambda position: stepper.take(steps[position]))
-    with meter.phase("validation"):
-        validation = _time_evaluation(ready, optimiser.network, trial, "validation", micro_batch)
+    with meter.phase("validation"), optimiser.autocast():
+        validation = _time_evaluation(ready, trial, "validation", micro_batch)
     optimiser.unwrap()
     return steps, seconds, validation
 
 
-def _time_evaluation(ready: Ready, network: nn.Module, trial: Trial, split: str, micro_batch: int) -> float:
+def _time_evaluation(ready: Ready, trial: Trial, split: str, micro_batch: int) -> float:
     """Return the seconds that scoring the whole split is expected to take."""
     examples = ready.splits[split]
     batches = evaluation_batches(examples.lengths, BATCHES * micro_batch)
     sizes = [_padded(batch, examples.lengths) for batch in batches]
 
     def score(position: int) -> None:
-        predict(network, trial.conditions.task, examples.take(batches[position]), ready.tokenizer, micro_batch)
+        predict(ready.network, trial.conditions.task, examples.take(batches[position]), ready.tokenizer, micro_batch)
 
     return _extrapolate(sizes, score)
 

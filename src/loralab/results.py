@@ -8,9 +8,9 @@ from pydantic import Discriminator
 
 from loralab.experiment import Trial
 from loralab.settings import Settings
-from loralab.tasks.classification import ItemScores
+from loralab.tasks.items import Items
 
-SCHEMA: Literal[2] = 2  # of the files; raised when a field changes its meaning
+SCHEMA: Literal[3] = 3  # of the files; raised when a field changes its meaning
 
 
 class Point(Settings):
@@ -18,8 +18,8 @@ class Point(Settings):
 
     step: int  # optimizer steps so far
     epoch: float
-    training_loss: float  # nats a text
-    training_accuracy: float
+    training_loss: float  # nats a text or, of a language model, a token
+    training_accuracy: float | None  # None where there are no labels
     validation: dict[str, float] | None = None  # every metric, where validation was scored at this step
 
 
@@ -65,7 +65,8 @@ class DataFacts(Settings):
 
     sha256: str
     label_names: tuple[str, ...]
-    rows: dict[str, int]  # by split
+    rows: dict[str, int]  # by split, and by set from elsewhere
+    tokens: dict[str, int]  # real ones, likewise; of texts that are cut, those left
     truncated: dict[str, float]  # share of texts cut at `max_length`, by split
     shared: int  # texts of train that also stand in test
     dropped: int  # texts that train lost because test has them
@@ -76,7 +77,7 @@ class Sameness(Settings):
     """What arms of one seed must share for their comparison to be fair, besides their conditions."""
 
     model_revision: str  # the hub's commit, or a hash of the weights' files
-    head_sha256: str  # the head as it was drawn
+    head_sha256: str | None  # the head as it was drawn; None where nothing is new
     order_sha256: str | None  # texts in the order of training
     steps: int
     tokens: int  # real tokens trained on
@@ -126,7 +127,7 @@ class Measurement(Settings):
     kind: Literal["measurement"] = "measurement"
     trial: Trial
     scores: dict[str, float]  # on validation for tuning, on test for final
-    items: ItemScores | None  # of the test set
+    items: Items | None  # of all that a final trial is scored on
     confusion: tuple[tuple[int, ...], ...] | None
     curve: tuple[Point, ...]
     seconds: Seconds
@@ -139,7 +140,7 @@ class Measurement(Settings):
     course: Course
     environment: Environment
     checks: tuple[Check, ...] = ()  # of a final trial that trained something
-    probe: tuple[tuple[float, ...], ...] = ()  # logits of the first test texts, which the saved model must give again
+    probe: tuple[float, ...] = ()  # outputs for the first test items, which the saved model must give again
 
 
 class Failure(Settings):
@@ -167,5 +168,5 @@ Result = Annotated[Measurement | Failure, Discriminator("kind")]
 class ResultFile(Settings):
     """What one file holds: a result and the version of its form."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     result: Result

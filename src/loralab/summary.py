@@ -49,7 +49,7 @@ COSTS = (
         "Scoring a text",
         "time to score a text",
         "s",
-        lambda m: m.seconds.evaluation / m.data.rows["test"],
+        lambda m: m.seconds.evaluation / sum(m.data.rows[name] for name in m.trial.conditions.task.final_sets),
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,7 @@ from loralab.results import (
     Seconds,
     Throughput,
 )
+from loralab.tasks.items import Items
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,29 +85,27 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
         checkpoints = Checkpoints(file, trial, data.sha256(), micro_batch)
         fitted = _fit(ready, trial, meter, watch, checkpoints, micro_batch)
     is_final = trial.stage == "final"
-    scored = splits["test" if is_final else "validation"]
     with meter.phase("evaluation"):
         telling = Teller(watch, trial, "evaluating")
-        logits = predict(network, task, scored, ready.tokenizer, micro_batch, telling)
-        _require_finite(logits, fitted.steps)
-        items = task.items(scored, logits)
-        scores = task.scores(items, len(data.label_names))
+        sets = task.final_sets if is_final else ("validation",)
+        items = _score(ready, trial, sets, micro_batch, telling, fitted.steps)
+        scores = task.scores(items)
     saved = None
     checks: tuple[Check, ...] = ()
-    probed: list[list[float]] = []
+    probed: list[float] = []
     if is_final and not isinstance(trial.method, Untouched):
         watch(Progress(trial.id, "saving"))
         with meter.phase("saving"):
             saved = _save(ready, trial, folder)
         watch(Progress(trial.id, "checking"))  # outside every phase, so that no figure holds it
-        probed = probe(network, task, scored, ready.tokenizer).tolist()
+        probed = probe(network, task, data.test, ready.tokenizer).tolist()
         checks = of_trained(trial, ready, saved, folder, fitted.curve, items)
     seconds = Seconds(**{name: meter.seconds(name) for name in Seconds.model_fields})
     return Measurement(
         trial=trial,
         scores=scores,
         items=items if is_final else None,
-        confusion=task.confusion(items, len(data.label_names)) if is_final else None,
+        confusion=task.confusion(items) if is_final else None,
         curve=fitted.curve,
         seconds=seconds,
         memory=meter.memory(),
@@ -115,7 +115,8 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
         data=DataFacts(
             sha256=data.sha256(),
             label_names=data.label_names,
-            rows={name: len(split) for name, split in splits.items()},
+            rows=data.counts(),
+            tokens={name: split.tokens for name, split in splits.items()},
             truncated={name: split.truncated / len(split) for name, split in splits.items()},
             shared=data.flaws.shared,
             dropped=data.flaws.dropped,
@@ -131,7 +132,7 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
         course=fitted.course,
         environment=environment(ready.device, ready.precision),
         checks=checks,
-        probe=tuple(map(tuple, probed)),
+        probe=tuple(probed),
     )
 
 
@@ -165,14 +166,16 @@ def _fit(ready: Ready, trial: Trial, meter: Meter, watch: Watch, checkpoints: Ch
     optimiser.network.train()
     with meter.phase("training"):
         for step in steps[standing.done :]:
-            standing = standing.after(step.texts, step.tokens(train.lengths), *stepper.take(step))
+            standing = standing.after(step.tokens(train.lengths), stepper.take(step))
             done = standing.done
             telling(done, len(steps), standing.mean_loss, standing.tokens - tokens_before)
             if step.validates or done % points_every == 0:
                 scores = None
                 if step.validates:
-                    with meter.phase("validation"):
-                        scores = _validate(ready, trial, watch, optimiser.network, micro_batch, done)
+                    with meter.phase("validation"), optimiser.autocast():
+                        telling_too = Teller(watch, trial, "validating")
+                        items = _score(ready, trial, ("validation",), micro_batch, telling_too, done)
+                        scores = conditions.task.scores(items)
                 standing = standing.with_point(step.epoch, scores)
             if step.validates and conditions.early_stopping:
                 assert scores is not None
@@ -220,14 +223,15 @@ def _go_on(
     return kept.standing.gone_on(), kept.part("best")
 
 
-def _validate(
-    ready: Ready, trial: Trial, watch: Watch, network: nn.Module, micro_batch: int, step: int
-) -> dict[str, float]:
-    task, examples = trial.conditions.task, ready.splits["validation"]
-    telling = Teller(watch, trial, "validating")
-    logits = predict(network, task, examples, ready.tokenizer, micro_batch, telling)
-    _require_finite(logits, step)
-    return task.scores(task.items(examples, logits), logits.shape[1])
+def _score(ready: Ready, trial: Trial, sets: Sequence[str], micro_batch: int, telling: Teller, step: int) -> Items:
+    """Return what the network, after so many steps, makes of every item of `sets`. Raises DivergedError."""
+    task = trial.conditions.task
+    outputs = {
+        name: predict(ready.network, task, ready.splits[name], ready.tokenizer, micro_batch, telling) for name in sets
+    }
+    for found in outputs.values():
+        _require_finite(found, step)
+    return task.items({name: (ready.splits[name], found) for name, found in outputs.items()})
 
 
 def _trained(network: nn.Module) -> Tensors:
@@ -245,11 +249,11 @@ def _put(network: nn.Module, weights: Tensors) -> None:
                 weight.copy_(weights[name])
 
 
-def _require_finite(logits: npt.NDArray[np.float32], step: int) -> None:
-    """Raise DivergedError where a logit is no finite number: the weights no longer are either."""
-    broken = logits[~np.isfinite(logits)]
+def _require_finite(outputs: npt.NDArray[np.float32], step: int) -> None:
+    """Raise DivergedError where an output is no finite number: the weights no longer are either."""
+    broken = outputs[~np.isfinite(outputs)]
     if len(broken):
-        raise DivergedError(step, float(broken[0]), "a logit")
+        raise DivergedError(step, float(broken[0]), "an output")
 
 
 def _save(ready: Ready, trial: Trial, folder: Path) -> Saved:

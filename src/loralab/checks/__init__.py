@@ -16,20 +16,20 @@ from loralab.engine.setup import Ready, build
 from loralab.experiment import Trial
 from loralab.progress import Progress, Watch
 from loralab.results import Check, Measurement, Point, Saved
-from loralab.tasks.classification import ItemScores
+from loralab.tasks.items import Items
 
 __all__ = ["not_reloaded", "of_saved", "of_trained", "probe"]
 
 
 def of_trained(
-    trial: Trial, ready: Ready, saved: Saved, folder: Path, curve: Sequence[Point], items: ItemScores
+    trial: Trial, ready: Ready, saved: Saved, folder: Path, curve: Sequence[Point], items: Items
 ) -> tuple[Check, ...]:
     """Check a trained network, and what of it was `saved` in the results folder `folder`.
 
     The network is built from its checkpoint once more and held against the trained one, so that there must be room for
     it twice; the optimizer's state is gone by then.
     """
-    anew = cache(lambda: build(trial, ready.tokenizer, ready.data.label_names).network)
+    anew = cache(lambda: build(trial, ready.tokenizer, ready.data).network)
     found = (
         frozen_weights(ready.network, anew),
         trained_weights(ready.network, anew, ready.head),

@@ -9,7 +9,7 @@ from statistics import fmean, median
 
 from loralab.checks.claim import Seen, claim
 from loralab.results import Point
-from loralab.tasks.classification import ItemScores
+from loralab.tasks.items import Items, LabelScores
 
 
 @claim("the loss fell")
@@ -33,9 +33,9 @@ def loss(curve: Sequence[Point]) -> Seen | None:
 
 
 @claim("predictions name more than one label")
-def predictions(items: ItemScores) -> Seen | None:
+def predictions(items: Items) -> Seen | None:
     """Count the labels that the test texts were taken for, where they have more than one."""
-    if len(set(items.labels)) == 1:
+    if not isinstance(items, LabelScores) or len(set(items.labels)) == 1:
         return None
     counts = Counter(items.predictions).most_common()
     label, most = counts[0]

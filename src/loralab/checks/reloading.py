@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from loralab.checks.claim import Seen, claim
+from loralab.data import AnyRows
 from loralab.engine.evaluation import predict
 from loralab.results import Check, Measurement
 from loralab.tasks import Task
-from loralab.tasks.classification import Examples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,7 +37,7 @@ class Reloaded:
 
     model: Any
     task: Task
-    test: Examples
+    test: AnyRows  # the first ones
     tokenizer: PreTrainedTokenizerBase  # the saved one
 
     def logits(self, model: Any) -> Logits:
@@ -45,9 +45,14 @@ class Reloaded:
         return probe(model, self.task, self.test, self.tokenizer)
 
 
-def probe(network: Any, task: Task, test: Examples, tokenizer: PreTrainedTokenizerBase) -> Logits:
-    """Return the network's logits for the first test texts, in one batch, (texts, labels)."""
-    return predict(network, task, test.take(np.arange(min(PROBE, len(test)))), tokenizer, PROBE)
+def probe(network: Any, task: Task, test: AnyRows, tokenizer: PreTrainedTokenizerBase) -> Logits:
+    """Return the network's answers to the first of the test texts, (...): logits, or likelihoods of tokens.
+
+    A document may take many windows; the first ones are enough.
+    """
+    examples = task.tokenise(test.take(range(min(PROBE, len(test)))), tokenizer)
+    outputs = predict(network, task, examples.take(np.arange(min(PROBE, len(examples)))), tokenizer, PROBE)
+    return task.comparable(outputs).ravel()
 
 
 def load_again(measurement: Measurement, folder: Path) -> Reloaded:
@@ -59,13 +64,11 @@ def load_again(measurement: Measurement, folder: Path) -> Reloaded:
     lines = measurement.saved.loading.replace(f'"{relative}"', repr(str(folder / relative)))
     found: dict[str, Any] = {}
     exec(lines, found)
-    rows = task.read().test
-    test = task.tokenise(rows.take(range(min(PROBE, len(rows)))), found["tokenizer"])
-    return Reloaded(found["model"].to(PartialState().device), task, test, found["tokenizer"])
+    return Reloaded(found["model"].to(PartialState().device), task, task.read().test, found["tokenizer"])
 
 
 @claim(_RELOADED)
-def reloaded_logits(expected: Sequence[Sequence[float]], again: Callable[[], Reloaded]) -> Seen:
+def reloaded_logits(expected: Sequence[float], again: Callable[[], Reloaded]) -> Seen:
     """Compare the logits of the model that `again` loads with the `expected` ones, of the network that was saved."""
     reloaded = again()
     return _agree(np.array(expected), reloaded.logits(reloaded.model), RELOADED_TOLERANCE)

@@ -38,6 +38,11 @@ class CorpusData:
     others: Mapping[str, Documents]  # by the name that the experiment gives them
     flaws: Flaws
 
+    def counts(self) -> dict[str, int]:
+        """Return the documents of each split and set."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: len(documents) for name, documents in (splits | dict(self.others)).items()}
+
     def sha256(self) -> str:
         """Return a hash of all names, ids and texts: what two trials must share to be compared."""
         splits = [("train", self.train), ("validation", self.validation), ("test", self.test)]

@@ -52,6 +52,10 @@ class LabelledData:
     label_names: tuple[str, ...]
     flaws: Flaws = Flaws()
 
+    def counts(self) -> dict[str, int]:
+        """Return the rows of each split."""
+        return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+
     def sha256(self) -> str:
         """Return a hash of ids, labels and texts of all splits: what two trials must share to be compared."""
         digest = hashlib.sha256()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from loralab.engine.stepping import Taken
 from loralab.experiment import Trial
 from loralab.measure import Spent
 from loralab.results import Point
@@ -34,8 +35,8 @@ class Standing(Settings):
     curve: tuple[Point, ...] = ()
     tokens: int = 0  # real ones
     loss: float = 0.0  # sums since the last point of the curve: of the loss in nats,
-    correct: int = 0  # of right answers,
-    texts: int = 0  # and of texts
+    correct: int | None = 0  # of right answers, None where there are no labels,
+    terms: int = 0  # and of the loss's terms: texts, or tokens of a language model
     best_step: int | None = None  # the step of the lowest validation score, where training may stop early
     best_score: float | None = None
     waited: int = 0  # validations since then
@@ -43,12 +44,13 @@ class Standing(Settings):
 
     @property
     def mean_loss(self) -> float:
-        """The loss since the last point of the curve, in nats a text."""
-        return self.loss / self.texts
+        """The loss since the last point of the curve, in nats a term."""
+        return self.loss / self.terms
 
-    def after(self, texts: int, tokens: int, loss: float, correct: int) -> Standing:
-        """Return the standing after one more step."""
-        sums = {"loss": self.loss + loss, "correct": self.correct + correct, "texts": self.texts + texts}
+    def after(self, tokens: int, taken: Taken) -> Standing:
+        """Return the standing after one more step, on so many tokens."""
+        correct = None if self.correct is None or taken.correct is None else self.correct + taken.correct
+        sums = {"loss": self.loss + taken.loss, "correct": correct, "terms": self.terms + taken.terms}
         return self.model_copy(update={"done": self.done + 1, "tokens": self.tokens + tokens, **sums})
 
     def with_point(self, epoch: float, validation: dict[str, float] | None) -> Standing:
@@ -57,10 +59,10 @@ class Standing(Settings):
             step=self.done,
             epoch=epoch,
             training_loss=self.mean_loss,
-            training_accuracy=self.correct / self.texts,
+            training_accuracy=None if self.correct is None else self.correct / self.terms,
             validation=validation,
         )
-        return self.model_copy(update={"curve": (*self.curve, point), "loss": 0.0, "correct": 0, "texts": 0})
+        return self.model_copy(update={"curve": (*self.curve, point), "loss": 0.0, "correct": 0, "terms": 0})
 
     def judged(self, score: float) -> Standing:
         """Return the standing after a validation that gave `score`, of which less is better."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from loralab.engine.batches import evaluation_batches
 from loralab.memory import in_parts_that_fit
 from loralab.tasks import Task
-from loralab.tasks.classification import Examples
+from loralab.tasks.examples import Examples
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +29,7 @@ def predict(
     batch_size: int,
     told: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005 - the names tell what is passed
 ) -> npt.NDArray[np.float32]:
-    """Return the network's logits for every example, (rows, labels), in the order of the examples, dropout off.
+    """Return the network's outputs for every example, (examples, ...), in the order of the examples, dropout off.
 
     `batch_size` is that of training; `told` hears of the batches done and their total. Batches are halved where memory
     runs out, since evaluation should not decide how training is cut up.
@@ -59,9 +59,9 @@ def _predict(
     with torch.inference_mode():
         for done, indices in enumerate(batches, start=1):
             batch = {name: tensor.to(device) for name, tensor in task.collate(examples, indices, tokenizer).items()}
-            found.append(task.logits(network, batch).cpu().numpy())
+            found.append(task.outputs(network, batch).cpu().numpy())
             told(done, len(batches))
-    logits = np.concatenate(found)
-    restored = np.empty_like(logits)
-    restored[np.concatenate(batches)] = logits
-    return restored
+    outputs = np.zeros((len(examples), *found[0].shape[1:]), dtype=np.float32)  # the first batch is the longest
+    for indices, part in zip(batches, found, strict=True):
+        outputs[indices, : part.shape[1]] = part
+    return outputs

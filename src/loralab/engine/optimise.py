@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from loralab.errors import DivergedError
@@ -43,6 +44,11 @@ class Optimiser:
         """Where batches belong."""
         device: torch.device = self._accelerator.device
         return device
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Compute in the precision of training; needed where not the whole network is called, but its parts."""
+        context: AbstractContextManager[None] = self._accelerator.autocast()
+        return context
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the loss's gradient. Raises DivergedError where the loss is not finite."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loralab.data.rows import LabelledData
+from loralab.data import AnyData
 from loralab.engine.precision import Precision, choose_precision
 from loralab.errors import UserError
 from loralab.experiment import Trial
 from loralab.measure import Meter, count_parameters
 from loralab.pretrained import load_tokenizer, locate
 from loralab.results import Parameters
-from loralab.tasks.classification import Examples
+from loralab.tasks.examples import Examples
 
 if TYPE_CHECKING:
     import torch
@@ -30,14 +30,14 @@ class Ready:
 
     device: torch.device
     precision: Precision
-    data: LabelledData
-    splits: Mapping[str, Examples]  # train, validation, test
+    data: AnyData
+    splits: Mapping[str, Examples]  # train, validation, test, and sets from elsewhere
     weights: tuple[float, ...] | None  # of the labels in the training loss
     tokenizer: PreTrainedTokenizerBase
     network: Any  # adapted, on the device
     parameters: Parameters
     head: frozenset[str]  # names of its parameters, as they were before the network was adapted
-    head_sha256: str  # of the head as it was drawn
+    head_sha256: str | None  # of the head as it was drawn; None where nothing is new
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Built:
 
     network: Any  # adapted, on the processor
     head: frozenset[str]
-    head_sha256: str
+    head_sha256: str | None
 
 
 def set_up(trial: Trial, meter: Meter) -> Ready:
@@ -58,16 +58,15 @@ def set_up(trial: Trial, meter: Meter) -> Ready:
     device = PartialState().device
     with meter.phase("reading"):
         data = task.read()
-        weights = task.weights(data.train, data.label_names)
+        weights = task.weights(data)
     with meter.phase("loading"):
         locate(conditions.model)  # a packaged file is compared with the published one, once, and not while tokenising
     with meter.phase("tokenising"):
         tokenizer = load_tokenizer(conditions.model)
-        rows = {"train": data.train, "validation": data.validation, "test": data.test}
-        splits = {name: task.tokenise(split, tokenizer) for name, split in rows.items()}
+        splits = task.examples(data, tokenizer)
     meter.mark_resident()
     with meter.phase("loading"):
-        built = build(trial, tokenizer, data.label_names)
+        built = build(trial, tokenizer, data)
         parameters = count_parameters(built.network)
         network = built.network.to(device)
         set_seed(trial.seed)  # whatever a method drew above, all arms begin training from one random state
@@ -77,14 +76,14 @@ def set_up(trial: Trial, meter: Meter) -> Ready:
     )
 
 
-def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, label_names: Sequence[str]) -> Built:
+def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Built:
     """Load and adapt the network of `trial`: the same bits whenever it is called. Raises UserError."""
     from accelerate.utils import set_seed
 
     conditions = trial.conditions
     set_seed(trial.seed)  # before the model is built: its head and the adapters are drawn now
-    loaded = conditions.task.load(conditions.model, tokenizer, label_names)
-    head_sha256 = _sha256(loaded.network, loaded.head)
+    loaded = conditions.task.load(conditions.model, tokenizer, data)
+    head_sha256 = _sha256(loaded.network, loaded.head) if loaded.head else None
     if conditions.gradient_checkpointing:
         _checkpoint_gradients(loaded.network)
     return Built(trial.method.adapt(loaded), loaded.head, head_sha256)

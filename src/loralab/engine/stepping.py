@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 from loralab.engine.batches import Indices, Step
 from loralab.engine.optimise import Optimiser
 from loralab.tasks import Task
-from loralab.tasks.classification import Examples
+from loralab.tasks.examples import Examples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a step gave, as sums."""
+
+    loss: float  # nats
+    correct: int | None  # right answers; None where there are no labels
+    terms: int  # of the loss: texts, or tokens of a language model
 
 
 @dataclass(frozen=True)
@@ -24,22 +33,26 @@ class Stepper:
     examples: Examples
     tokenizer: PreTrainedTokenizerBase
     weights: tuple[float, ...] | None  # of the labels in the loss
-    micro_batch: int  # texts in a forward pass; a batch of more is cut up, with the same gradient
+    micro_batch: int  # texts or blocks in a forward pass; a batch of more is cut up, with the same gradient
 
-    def take(self, step: Step) -> tuple[float, int]:
-        """Train on the texts of `step`; return their summed loss in nats and how many were right, with dropout on.
+    def take(self, step: Step) -> Taken:
+        """Train on the examples of `step`, with dropout on. Raises DivergedError where the loss is no finite number.
 
-        Raises DivergedError where the loss is no finite number.
+        The gradient is that of the mean over all terms of the step's loss, however its batches are cut up.
         """
-        loss, correct = 0.0, 0
+        terms = int(sum(self.examples.take(batch).weights.sum() for batch in step.batches))
+        loss = 0.0
+        correct: int | None = 0
         for indices in self._parts(step):
             batch = self.task.collate(self.examples, indices, self.tokenizer)
             moved = {name: tensor.to(self.optimiser.device) for name, tensor in batch.items()}
-            outcome = self.task.loss(self.optimiser.network, moved, self.weights)
-            self.optimiser.backward(outcome.loss / step.texts)  # the mean over the step's texts, however it is cut up
-            loss, correct = loss + outcome.loss.item(), correct + int(outcome.correct)
+            with self.optimiser.autocast():
+                outcome = self.task.loss(self.optimiser.network, moved, self.weights)
+            self.optimiser.backward(outcome.loss / terms)
+            loss += outcome.loss.item()
+            correct = None if outcome.correct is None or correct is None else correct + int(outcome.correct)
         self.optimiser.step()
-        return loss, correct
+        return Taken(loss, correct, terms)
 
     def _parts(self, step: Step) -> Iterator[Indices]:
         for batch in step.batches:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loralab.comparison import Comparison
 from loralab.report import numbers
-from loralab.report.content import primary, why_missing, why_not_judged
+from loralab.report.content import items, primary, why_missing, why_not_judged
 from loralab.statistics.decisions import Direction, MarginAnswer, Verdict
 from loralab.summary import ArmSummary
 from loralab.tasks.metrics import Metric
@@ -20,7 +20,7 @@ def sentence(comparison: Comparison) -> str:
     facts = next(iter(baseline.measurements.values())).data
     seeds = len(baseline.measurements)
     lead = (
-        f"Over {seeds} {'seed' if seeds == 1 else 'seeds'} and {facts.rows['test']:,} test texts, "
+        f"Over {seeds} {'seed' if seeds == 1 else 'seeds'} and {facts.rows['test']:,} test {items(comparison)}, "
         f"{baseline.name} reached {numbers.score_spread(baseline.scores[metric.name], metric)} {metric.phrase}"
     )
     if baseline.is_void:
@@ -42,6 +42,7 @@ def _beside(arm: ArmSummary, comparison: Comparison) -> str:
 def _shown(arm: ArmSummary, verdict: Verdict, metric: Metric) -> str:
     """Put direction and margin into words: 'was worse by 4.1 points (2.4 to 5.8), more than the margin of 3 points'."""
     margin = f"the margin of {numbers.margin(verdict.margin, metric)}"
+    found = arm.differences[metric.name]  # its own sign, also where lower is better
     answer = {
         MarginAnswer.INFERIOR: f"by more than {margin}",
         MarginAnswer.EQUIVALENT: f"equivalent within {margin}",
@@ -49,12 +50,9 @@ def _shown(arm: ArmSummary, verdict: Verdict, metric: Metric) -> str:
         MarginAnswer.UNDECIDED: f"which leaves open whether it is worse by {margin}",
     }[verdict.margin_answer]
     if verdict.direction is Direction.NOT_SHOWN:
-        found = arm.differences[metric.name]  # its own sign, also where lower is better
-        unit = " points" if metric.is_fraction else ""
+        unit = " points" if metric.scale == "share" else ""
         amounts = numbers.differences(found.value, found.interval(), metric, unit)
         return f"differed by {amounts}, no direction shown, {answer}"
     better = verdict.direction is Direction.BETTER
-    shown = verdict.gain if better else verdict.gain.mirrored()
-    low, high = shown.interval()
-    amounts = f"{numbers.amount(shown.value, metric)} ({numbers.bare(low, metric)} to {numbers.bare(high, metric)})"
+    amounts = numbers.sizes(found.value, found.interval(), metric)
     return f"was {'better' if better else 'worse'} by {amounts}, {answer}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import altair as alt
 from loralab.comparison import Comparison
 from loralab.report import content
 from loralab.results import Point
+from loralab.tasks.metrics import Metric
 
 WIDTH, HEIGHT = 300, 200
 COLOURS = ("#3366aa", "#cc6633", "#559944", "#aa4488", "#888800", "#008899", "#994444", "#666666")
@@ -21,7 +23,13 @@ def draw(comparison: Comparison) -> Mapping[str, str]:
     """Return every chart that has something to show, by name, as SVG."""
     import vl_convert
 
-    charts = {"quality": _quality, "curves": _curves, "learning-rates": _learning_rates, "confusion": _confusion}
+    charts = {
+        "quality": _quality,
+        "forgetting": _forgetting,
+        "curves": _curves,
+        "learning-rates": _learning_rates,
+        "confusion": _confusion,
+    }
     drawn = {}
     for name, make in charts.items():
         chart = make(comparison)
@@ -41,13 +49,13 @@ def _quality(comparison: Comparison) -> Chart | None:
     """Every seed's score on test, a row an arm."""
     metric = comparison.experiment.primary_metric
     points = [
-        {"arm": arm.name, "seed": seed, "score": value}
+        {"arm": arm.name, "seed": seed, "score": _shown(value, metric)}
         for arm in comparison.arms.values()
         for seed, value in (arm.scores[metric.name].values.items() if metric.name in arm.scores else ())
     ]
     if not points:
         return None
-    axis = alt.Axis(format=".0%") if metric.is_fraction else alt.Axis()
+    axis = alt.Axis(format=".0%") if metric.scale == "share" else alt.Axis()
     base = alt.Chart(alt.InlineData(values=points)).encode(
         x=alt.X("score:Q", title=f"{metric.title} on test", axis=axis, scale=alt.Scale(zero=False, nice=True)),
         y=alt.Y("arm:N", title=None, sort=list(comparison.arms)),
@@ -60,13 +68,49 @@ def _quality(comparison: Comparison) -> Chart | None:
     )
 
 
+def _shown(value: float, metric: Metric) -> float:
+    return math.exp(value) if metric.scale == "log" else value
+
+
+def _forgetting(comparison: Comparison) -> Chart | None:
+    """What each seed learnt against what it lost elsewhere, a panel for each set from elsewhere."""
+    found = comparison.forgetting
+    if found is None:
+        return None
+    panels = []
+    for place, metric in enumerate(found.metrics[1:], start=1):
+        points = [
+            {"arm": arm, "seed": seed, "gain": -math.expm1(changes[0]), "loss": math.expm1(changes[place])}
+            for arm, of_seed in found.of_seeds.items()
+            for seed, changes in of_seed.items()
+        ]
+        axes = alt.Axis(format="+.0%", tickCount=6)
+        zero = (
+            alt.Chart(alt.InlineData(values=[{"loss": 0}])).mark_rule(strokeDash=[4, 4], opacity=0.6).encode(y="loss:Q")
+        )
+        seeds = (
+            alt.Chart(alt.InlineData(values=points))
+            .mark_circle(size=70, opacity=0.75)
+            .encode(
+                x=alt.X(
+                    "gain:Q", title="Learnt: perplexity lower by", axis=axes, scale=alt.Scale(zero=False, nice=True)
+                ),
+                y=alt.Y("loss:Q", title=f"{metric.phrase}: higher by", axis=axes),
+                color=_arm_colour(comparison),
+            )
+        )
+        panels.append((zero + seeds).properties(width=WIDTH, height=HEIGHT, title=metric.title.partition(", ")[2]))
+    return alt.concat(*panels, columns=2).resolve_scale(color="shared")
+
+
 def _curves(comparison: Comparison) -> Chart | None:
-    """Loss and accuracy in training and validation, a thin line for each seed."""
+    """Loss, and accuracy where there are labels, in training and validation, a thin line for each seed."""
+    loss = comparison.experiment.conditions.task.tuning_metric
     reads: dict[str, Callable[[Point], float | None]] = {
         "Loss, training": lambda p: p.training_loss,
-        "Loss, validation": lambda p: p.validation["log_loss"] if p.validation else None,
+        "Loss, validation": lambda p: p.validation[loss] if p.validation else None,
         "Accuracy, training": lambda p: p.training_accuracy,
-        "Accuracy, validation": lambda p: p.validation["accuracy"] if p.validation else None,
+        "Accuracy, validation": lambda p: p.validation.get("accuracy") if p.validation else None,
     }
     panels = []
     for title, read in reads.items():
@@ -77,7 +121,7 @@ def _curves(comparison: Comparison) -> Chart | None:
             if (value := read(point)) is not None
         ]
         if not points:
-            return None
+            continue
         axis = alt.Axis(format=".0%") if title.startswith("Accuracy") else alt.Axis()
         # One validation an epoch may be the only point of a line, so lines carry points there.
         points_too = {"size": 18} if "validation" in title else False
@@ -92,13 +136,14 @@ def _curves(comparison: Comparison) -> Chart | None:
             )
             .properties(width=WIDTH, height=HEIGHT, title=title)
         )
-    return alt.vconcat(alt.hconcat(*panels[:2]), alt.hconcat(*panels[2:])).resolve_scale(color="shared")
+    return alt.concat(*panels, columns=2).resolve_scale(color="shared") if panels else None
 
 
 def _learning_rates(comparison: Comparison) -> Chart | None:
     """Validation score of every rate tried."""
+    metric = content.tuning_metric(comparison)
     points = [
-        {"arm": arm.name, "rate": rate, "score": score, "chosen": rate == arm.choice.rate}
+        {"arm": arm.name, "rate": rate, "score": _shown(score, metric), "chosen": rate == arm.choice.rate}
         for arm in comparison.arms.values()
         if arm.choice
         for rate, score in arm.choice.tried.items()
@@ -106,7 +151,7 @@ def _learning_rates(comparison: Comparison) -> Chart | None:
     ]
     if not points:
         return None
-    title = f"Validation {comparison.experiment.conditions.task.tuning_metric.replace('_', ' ')}"
+    title = f"Validation {metric.phrase}"
     base = alt.Chart(alt.InlineData(values=points)).encode(
         x=alt.X("rate:Q", title="Learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=6)),
         y=alt.Y("score:Q", title=title, scale=alt.Scale(zero=False)),

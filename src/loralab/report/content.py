@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from loralab.comparison import Comparison
 from loralab.experiment import Conditions
 from loralab.report import numbers
-from loralab.results import Seconds
+from loralab.results import DataFacts, Seconds
 from loralab.summary import COSTS, ArmSummary
+from loralab.tasks import Classification, Task
 from loralab.tasks.metrics import Metric
 
 SCHEDULES = {"linear": "linear decay", "cosine": "decay along a cosine", "constant": "a constant rate"}
@@ -21,6 +22,11 @@ class Table:
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+
+def items(comparison: Comparison) -> str:
+    """The word for what is scored: texts, or documents."""
+    return f"{comparison.experiment.conditions.task.item}s"
 
 
 def primary(comparison: Comparison) -> Metric:
@@ -43,7 +49,13 @@ def why_not_judged(arm: ArmSummary, comparison: Comparison) -> str:
     if not arm.measurements:
         why = why_missing(arm, comparison)
         return "has no measurement" + (f" ({why})" if why else "")
-    return f"shares no seed, or not its test texts, with {comparison.baseline.name}"
+    return f"shares no seed, or not its test {items(comparison)}, with {comparison.baseline.name}"
+
+
+def before(comparison: Comparison) -> str:
+    """Say what the untouched model is, beyond its not being trained."""
+    drawn = any(found.sameness.head_sha256 for found in comparison.untouched.measurements.values())
+    return "its head drawn at random (one seed)" if drawn else "the same for every seed"
 
 
 def answers(comparison: Comparison) -> Table:
@@ -109,9 +121,11 @@ def by_seed(comparison: Comparison) -> Table:
     metric = primary(comparison)
     rows = []
     for arm in comparison.others:
-        for seed, p in arm.mcnemar.items():
-            own, base = (one.scores[metric.name].values[seed] for one in (arm, comparison.baseline))
-            rows.append([arm.name, str(seed), numbers.difference(own - base, metric), numbers.probability(p)])
+        for seed in arm.measurements if comparison.baseline.measurements else ():
+            if seed in comparison.baseline.measurements:
+                own, base = (one.scores[metric.name].values[seed] for one in (arm, comparison.baseline))
+                p = numbers.probability(arm.mcnemar[seed]) if seed in arm.mcnemar else numbers.UNKNOWN
+                rows.append([arm.name, str(seed), numbers.difference(own - base, metric), p])
     return Table(["Arm", "Seed", f"less {comparison.baseline.name}", "McNemar's exact p of right answers"], rows)
 
 
@@ -140,6 +154,23 @@ def fairness(comparison: Comparison) -> list[str]:
     return [*lines, *(f"Not compared: {deviation.name} ({deviation.seen})." for deviation in found.exempt)]
 
 
+def forgetting(comparison: Comparison) -> Table:
+    """What training changed, in the domain and elsewhere: perplexity before, and each arm's change."""
+    found = comparison.forgetting
+    if found is None:
+        return Table([], [])
+    before = comparison.untouched.scores
+    rows = [["before training", *(numbers.score(before[m.name].mean, m) for m in found.metrics), ""]]
+    for arm in found.of_seeds:
+        changes = [found.changes[metric.name].get(arm) for metric in found.metrics]
+        cells = [
+            numbers.UNKNOWN if one is None else numbers.differences(one.value, one.interval(), metric)
+            for one, metric in zip(changes, found.metrics, strict=True)
+        ]
+        rows.append([arm, *cells, found.dominated.get(arm, "")])
+    return Table(["Arm", *(metric.title for metric in found.metrics), "Dominated by"], rows)
+
+
 def costs(comparison: Comparison) -> Table:
     """Every cost: the mean over seeds."""
     rows = []
@@ -161,6 +192,7 @@ def cost_ratios(comparison: Comparison) -> Table:
 def speeds(comparison: Comparison) -> Table:
     """Seconds by what they were spent on, and throughput: means over seeds."""
     phases = tuple(Seconds.model_fields)
+    example = comparison.experiment.conditions.task.example
     rows = []
     for arm in comparison.arms.values():
         found = list(arm.measurements.values())
@@ -170,20 +202,30 @@ def speeds(comparison: Comparison) -> Table:
         speeds = [m.throughput for m in found if m.throughput]
         through = [sum(getattr(s, unit) for s in speeds) / len(speeds) for unit in ("texts", "steps", "tokens")]
         rows.append([arm.name, *map(numbers.duration, spent), *(f"{value:,.1f}" for value in through)])
-    return Table(["Arm", *(phase.capitalize() for phase in phases), "Texts/s", "Steps/s", "Tokens/s"], rows)
+    return Table(
+        ["Arm", *(phase.capitalize() for phase in phases), f"{example.capitalize()}s/s", "Steps/s", "Tokens/s"], rows
+    )
 
 
 def learning_rates(comparison: Comparison) -> Table:
     """Every rate tried, with its score on validation."""
-    metric = comparison.experiment.conditions.task.tuning_metric
+    metric = tuning_metric(comparison)
     rows = []
     for arm in comparison.arms.values():
         if arm.choice is None:
             continue
         for rate, found in arm.choice.tried.items():
             mark = "chosen" if rate == arm.choice.rate else ""
-            rows.append([arm.name, numbers.rate(rate), "failed" if found is None else f"{found:.4f}", mark])
-    return Table(["Arm", "Learning rate", f"Validation {metric.replace('_', ' ')}", ""], rows)
+            rows.append(
+                [arm.name, numbers.rate(rate), "failed" if found is None else numbers.score(found, metric), mark]
+            )
+    return Table(["Arm", "Learning rate", f"Validation {metric.phrase}", ""], rows)
+
+
+def tuning_metric(comparison: Comparison) -> Metric:
+    """The metric by which learning rates were chosen."""
+    task = comparison.experiment.conditions.task
+    return next(metric for metric in task.metrics if metric.name == task.tuning_metric)
 
 
 def failures(comparison: Comparison) -> Table:
@@ -213,16 +255,15 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
     length = f"{conditions.epochs} epochs of " if conditions.epochs else ""
     length += f"{first.course.planned_steps // (conditions.epochs or 1):,} steps"
     batch = conditions.batch_size * conditions.accumulation
-    cut = ", ".join(f"{100 * share:.1f} % of {split}" for split, share in data.truncated.items())
+    task = conditions.task
     return {
         "Model": conditions.model,
-        "Data": f"{conditions.task.data.source}: "
-        + ", ".join(f"{count:,} {split}" for split, count in data.rows.items()),
-        "Labels": ", ".join(data.label_names),
+        "Data": f"{task.data.source}: " + ", ".join(f"{count:,} {split}" for split, count in data.rows.items()),
+        "Tokens": ", ".join(f"{count:,} {split}" for split, count in data.tokens.items()),
         "Texts shared": f"{data.shared:,} of train also stand in test; {data.dropped:,} were dropped for it",
         "Rows without text": ", ".join(f"{count:,} of {split}" for split, count in data.without_text.items()) or "none",
-        "Texts cut": f"{cut}, at {conditions.task.max_length} tokens",
-        "Training": f"{length}, {batch} texts a step, AdamW, warm-up over "
+        **_of_the_task(task, data),
+        "Training": f"{length}, {batch} {task.example}s a step, AdamW, warm-up over "
         f"{100 * conditions.warmup:g} % of the steps, then {SCHEDULES[conditions.schedule]}, weight decay "
         f"{conditions.weight_decay:g}, gradients clipped at {conditions.max_grad_norm:g}",
         "Besides": ", ".join(_besides(conditions)) or "nothing",
@@ -237,9 +278,34 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
     }
 
 
+def _of_the_task(task: Task, data: DataFacts) -> Mapping[str, str]:
+    """What only one kind of task has."""
+    if isinstance(task, Classification):
+        cut = ", ".join(f"{100 * share:.1f} % of {split}" for split, share in data.truncated.items())
+        return {"Labels": ", ".join(data.label_names), "Texts cut": f"{cut}, at {task.max_length} tokens"}
+    facts = {
+        "Blocks": f"{task.block_size} tokens in training; in scoring, windows of as many that move on by "
+        f"{task.steps_of_scoring} tokens, so that each token is scored once"
+    }
+    sets = ", ".join(f"{name} ({one.source})" for name, one in task.evaluate.items())
+    return facts | (
+        {"Scored besides": f"{sets}; each document by itself, unless its context is the corpus"} if sets else {}
+    )
+
+
 def _besides(conditions: Conditions) -> list[str]:
     """Name what is not usual in training."""
-    task, told = conditions.task, []
+    task = conditions.task
+    told = _of_the_labels(task) if isinstance(task, Classification) else []
+    if conditions.early_stopping is not None:
+        told.append(f"stopped early after {conditions.early_stopping} validations without a better score")
+    if conditions.gradient_checkpointing:
+        told.append("gradient checkpointing")
+    return told
+
+
+def _of_the_labels(task: Classification) -> list[str]:
+    told = []
     if task.label_smoothing:
         told.append(f"label smoothing {task.label_smoothing:g}")
     if task.class_weights == "balanced":
@@ -248,10 +314,6 @@ def _besides(conditions: Conditions) -> list[str]:
         told.append(
             "labels weighted: " + ", ".join(f"{name} {weight:g}" for name, weight in task.class_weights.items())
         )
-    if conditions.early_stopping is not None:
-        told.append(f"stopped early after {conditions.early_stopping} validations without a better score")
-    if conditions.gradient_checkpointing:
-        told.append("gradient checkpointing")
     return told
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loralab.comparison import Comparison
 from loralab.report import numbers
-from loralab.report.content import primary
+from loralab.report.content import items, primary
 from loralab.statistics.decisions import LEVEL, MarginAnswer, Verdict
 from loralab.statistics.needed import both_needed, detectable, is_beyond_seeds, items_needed, seeds_needed
 from loralab.summary import ArmSummary
@@ -79,7 +79,7 @@ def _of_seeds(comparison: Comparison) -> list[str]:
     if single := [name for name, count in counts.items() if count == 1]:
         lines.append(
             f"With one seed ({', '.join(single)}), nothing is known of how much another would change: the interval "
-            "covers test texts alone."
+            f"covers test {items(comparison)} alone."
         )
     if comparison.seeds != comparison.experiment.seeds and not comparison.missing:
         lines.append(f"Seeds ended after {len(comparison.seeds)}: more would add nothing.")
@@ -92,12 +92,12 @@ def _what_it_would_take(name: str, verdict: Verdict, comparison: Comparison) -> 
     level = comparison.experiment.level_of_an_arm
     least = detectable(verdict.gain, level)
     shown = f"differences from {numbers.amount(least, metric)} on are mostly shown"
-    if metric.is_fraction and least >= 1:
+    if metric.scale == "share" and least >= 1:
         shown = "hardly any difference is shown"
-    seeds, items = seeds_needed(gain, margin, level), items_needed(gain, margin, level)
-    ways = ([f"{seeds} seeds"] if seeds else []) + ([f"{items:,} test texts"] if items else [])
+    seeds, more_items = seeds_needed(gain, margin, level), items_needed(gain, margin, level)
+    ways = ([f"{seeds} seeds"] if seeds else []) + ([f"{more_items:,} test {items(comparison)}"] if more_items else [])
     if not ways and (both := both_needed(gain, margin, level)):
-        ways = [f"{both[0]} seeds and {both[1]:,} test texts together"]
+        ways = [f"{both[0]} seeds and {both[1]:,} test {items(comparison)} together"]
     would = f"{' or '.join(ways)} would decide it" if ways else "no larger design at hand would decide it"
     if ways and not seeds and is_beyond_seeds(gain, margin, level):
         would += ", and no number of seeds on these"
@@ -110,8 +110,8 @@ def _of_the_data(comparison: Comparison) -> list[str]:
     if data is None or not data.shared:
         return []
     return [
-        f"{data.shared:,} of the {data.rows['train']:,} texts trained on also stand in test, where a score may show "
-        "memory instead of learning; `task.data.drop_shared: true` leaves them out of training."
+        f"{data.shared:,} of the {data.rows['train']:,} {items(comparison)} trained on also stand in test, where a "
+        "score may show memory instead of learning; `task.data.drop_shared: true` leaves them out of training."
     ]
 
 
@@ -136,9 +136,11 @@ def _of_its_course(arm: ArmSummary) -> list[str]:
         lines.append(f"{arm.name}: {len(arm.failures)} of {len(arm.failures) + len(found)} seeds failed ({reasons}).")
     smallest = min((one.course.micro_batch for one in found), default=None)
     if smallest is not None and smallest < found[0].trial.conditions.batch_size:
+        conditions = found[0].trial.conditions
         lines.append(
-            f"{arm.name} ran out of memory with {found[0].trial.conditions.batch_size} texts in a forward pass; it was "
-            f"trained with {smallest} and as many passes more, which leaves the gradient the same and takes longer."
+            f"{arm.name} ran out of memory with {conditions.batch_size} {conditions.task.example}s in a forward pass; "
+            f"it was trained with {smallest} and as many passes more, which leaves the gradient the same and takes "
+            "longer."
         )
     early = [one for one in found if one.course.kept_step < one.course.planned_steps]
     if early:

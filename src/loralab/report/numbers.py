@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from loralab.statistics.ratios import Ratio
@@ -13,8 +14,10 @@ MINUS = "−"
 
 
 def score(value: float, metric: Metric) -> str:
-    """Write a score: a fraction in per cent, another number with three decimals."""
-    return f"{100 * value:.1f} %" if metric.is_fraction else f"{value:.3f}"
+    """Write a score: a share in per cent, a logarithm as what it is of, another number with three decimals."""
+    if metric.scale == "share":
+        return f"{100 * value:.1f} %"
+    return _perplexity(math.exp(value)) if metric.scale == "log" else f"{value:.3f}"
 
 
 def score_spread(spread: Spread | None, metric: Metric) -> str:
@@ -23,21 +26,37 @@ def score_spread(spread: Spread | None, metric: Metric) -> str:
         return UNKNOWN
     if spread.deviation is None:
         return score(spread.mean, metric)
-    if metric.is_fraction:
+    if metric.scale == "share":
         return f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f} %"
+    if metric.scale == "log":
+        mean = math.exp(spread.mean)
+        return f"{_perplexity(mean)} ± {_perplexity(mean * spread.deviation)}"
     return f"{spread.mean:.3f} ± {spread.deviation:.3f}"
 
 
+def _perplexity(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 100 else f"{value:.2f}"
+
+
 def difference(value: float, metric: Metric) -> str:
-    """Write a difference of scores with its sign: percentage points, or the plain number."""
-    number = f"{100 * value:+.1f}" if metric.is_fraction else f"{value:+.3f}"
+    """Write a difference of scores with its sign: percentage points, a change in per cent, or the plain number."""
+    if metric.scale == "log":
+        return f"{100 * math.expm1(value):+.1f} %".replace("-", MINUS)
+    number = f"{100 * value:+.1f}" if metric.scale == "share" else f"{value:+.3f}"
     return number.replace("-", MINUS)
 
 
 def differences(value: float, interval: tuple[float, float], metric: Metric, unit: str = "") -> str:
     """Write a difference, its unit where one is given, and its interval: '−4.1 (−6.0 to −2.4)'."""
     low, high = (difference(bound, metric) for bound in interval)
-    return f"{difference(value, metric)}{unit} ({low} to {high})"
+    return f"{difference(value, metric)}{unit} ({low.removesuffix(' %')} to {high})"
+
+
+def sizes(value: float, interval: tuple[float, float], metric: Metric) -> str:
+    """Write how large a difference is that has one sign, and its interval: '4.1 points (2.4 to 6.0)'."""
+    ends = sorted(interval, key=abs)
+    low, high = (bare(bound, metric).removeprefix(MINUS).removesuffix(" %") for bound in ends)
+    return f"{amount(value, metric)} ({low} to {high})"
 
 
 def bare(value: float, metric: Metric) -> str:
@@ -46,19 +65,21 @@ def bare(value: float, metric: Metric) -> str:
 
 
 def amount(value: float, metric: Metric) -> str:
-    """Write the size of a difference with its unit: '3.0 points', or the plain number."""
-    return bare(abs(value), metric) + (" points" if metric.is_fraction else "")
+    """Write the size of a difference with its unit: '3.0 points', '2.1 %', or the plain number."""
+    return bare(value, metric).removeprefix(MINUS) + (" points" if metric.scale == "share" else "")
 
 
 def margin(value: float, metric: Metric) -> str:
-    """Write a margin as it was given: '1.25 points', or the plain number."""
+    """Write a margin as it was given: '1.25 points', '2 %', or the plain number."""
     number = bare_margin(value, metric)
-    return number + ("" if not metric.is_fraction else " point" if number == "1" else " points")
+    return number + ("" if metric.scale != "share" else " point" if number == "1" else " points")
 
 
 def bare_margin(value: float, metric: Metric) -> str:
-    """Write a margin without its unit."""
-    return f"{100 * value:.4g}" if metric.is_fraction else f"{value:g}"
+    """Write a margin without the word for its unit."""
+    if metric.scale == "log":
+        return f"{100 * math.expm1(value):.2g} %"
+    return f"{100 * value:.4g}" if metric.scale == "share" else f"{value:g}"
 
 
 def about(value: float) -> str:

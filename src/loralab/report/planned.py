@@ -95,11 +95,11 @@ def too_small(experiment: Experiment, test_rows: int) -> list[str]:
     return [f"This design is too small for its question. {' '.join(lines)}"] if len(lines) > 1 else []
 
 
-def is_long(experiment: Experiment, training_rows: int) -> bool:
+def is_long(experiment: Experiment, training_texts: int) -> bool:
     """Tell whether so much is trained that a forecast is worth its time."""
     conditions = experiment.conditions
     if conditions.epochs is not None:
-        texts = conditions.epochs * training_rows
+        texts = conditions.epochs * training_texts
     else:
         texts = (conditions.steps or 0) * conditions.batch_size * conditions.accumulation
     return texts * count_trials(experiment)[0] > LONG
@@ -121,5 +121,5 @@ def _expected(arm: ArmForecast, batch_size: int) -> list[str]:
     memory = numbers.UNKNOWN if found.training_memory is None else numbers.size(found.training_memory)
     fits = {True: "yes", False: "no", None: numbers.UNKNOWN}[arm.fits]
     if found.micro_batch < batch_size:
-        fits = f"{found.micro_batch} texts at a time"
+        fits = f"{found.micro_batch} at a time"
     return [*_trained(found.parameters), numbers.duration(found.training_seconds), *stages, memory, fits]

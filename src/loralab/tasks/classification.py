@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from loralab import pretrained
-from loralab.data.rows import LabelledData, Rows, Text
+from loralab.data import AnyData, AnyRows, LabelledData, Rows
+from loralab.data.rows import Text
 from loralab.data.sources import Data
 from loralab.errors import UserError, unknown_name
 from loralab.settings import Settings
+from loralab.tasks.batch_loss import BatchLoss
+from loralab.tasks.examples import Examples, Texts
+from loralab.tasks.items import Items, LabelScores
 from loralab.tasks.metrics import (
     CLASSIFICATION,
     Metric,
@@ -36,56 +39,14 @@ PEFT_AUTO_CLASS = "AutoPeftModelForSequenceClassification"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # the last for pairs alone
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Tokenised rows of one split, not padded."""
-
-    ids: tuple[str, ...]
-    input_ids: list[list[int]]
-    labels: tuple[int, ...]
-    truncated: int  # texts that were longer than `max_length` tokens
-    token_type_ids: list[list[int]] | None = None  # which text of a pair a token is of; None where all are zero
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, indices: npt.NDArray[np.int64]) -> Examples:
-        """Return the examples at `indices`, in that order."""
-        return replace(
-            self,
-            ids=tuple(self.ids[i] for i in indices),
-            input_ids=[self.input_ids[i] for i in indices],
-            labels=tuple(self.labels[i] for i in indices),
-            token_type_ids=self.token_type_ids and [self.token_type_ids[i] for i in indices],
-        )
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of each example."""
-        return np.array([len(tokens) for tokens in self.input_ids], dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class BatchLoss:
-    """The outcome of a batch, as sums, so that batches of different size can be added up."""
-
-    loss: torch.Tensor  # scalar, float32: summed over the batch's texts, in nats
-    correct: torch.Tensor  # scalar: texts whose most likely label was right
-
-
-class ItemScores(Settings):
-    """What a model made of every test item, in the order of the items; four sequences of one length."""
-
-    ids: tuple[str, ...]
-    labels: tuple[int, ...]
-    predictions: tuple[int, ...]
-    log_losses: tuple[float, ...]  # nats
-
-
 class Classification(Settings):
     """One label for each text or pair of texts, chosen by a linear head on a pretrained encoder or decoder."""
 
     kind: Literal["classification"] = "classification"
+    item: ClassVar[str] = "text"  # what is scored,
+    example: ClassVar[str] = "text"  # what a batch is made of,
+    loss_term: ClassVar[str] = "text"  # what the loss is a mean over
+
     data: Data
     max_length: PositiveInt = 256  # tokens; longer texts are cut, and their share is recorded
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the training loss (Szegedy et al. 2016)
@@ -102,12 +63,32 @@ class Classification(Settings):
         """The metric, the lower the better, by which learning rates are chosen: finer than accuracy on few rows."""
         return "log_loss"
 
+    @property
+    def final_sets(self) -> tuple[str, ...]:
+        """What a final trial is scored on."""
+        return ("test",)
+
     def read(self) -> LabelledData:
         """Read the rows. Raises UserError with all mistakes of the source."""
         return self.data.read()
 
-    def tokenise(self, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Examples:
+    def is_on_hub(self) -> bool:
+        """Tell whether reading needs the hub."""
+        return self.data.is_on_hub()
+
+    def count_examples(self, data: AnyData) -> int:
+        """Return how many texts an epoch trains on."""
+        return len(data.train)
+
+    def examples(self, data: AnyData, tokenizer: PreTrainedTokenizerBase) -> dict[str, Examples]:
+        """Tokenise every split."""
+        assert isinstance(data, LabelledData)
+        rows = {"train": data.train, "validation": data.validation, "test": data.test}
+        return {name: self.tokenise(split, tokenizer) for name, split in rows.items()}
+
+    def tokenise(self, rows: AnyRows, tokenizer: PreTrainedTokenizerBase) -> Texts:
         """Turn texts into token ids, cut at `max_length`; of a pair, the longer text is cut first."""
+        assert isinstance(rows, Rows)
         if self.max_length > tokenizer.model_max_length:
             raise UserError(
                 f"task.max_length: this model reads at most {tokenizer.model_max_length} tokens, not {self.max_length}"
@@ -119,7 +100,7 @@ class Classification(Settings):
         # Only a text that fills the limit can have been cut; its whole length tells.
         full = [text for text, tokens in zip(rows.texts, input_ids, strict=True) if len(tokens) == self.max_length]
         whole = _encode(full, tokenizer, verbose=False)["input_ids"] if full else []
-        return Examples(
+        return Texts(
             ids=rows.ids,
             input_ids=input_ids,
             labels=rows.labels,
@@ -128,17 +109,18 @@ class Classification(Settings):
             token_type_ids=types if any(map(any, types)) else None,
         )
 
-    def load(self, model: str, tokenizer: PreTrainedTokenizerBase, label_names: Sequence[str]) -> Loaded:
+    def load(self, model: str, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Loaded:
         """Load the pretrained model with a head for the labels, in float32. The head is drawn at random: seed first."""
         import transformers
 
+        assert isinstance(data, LabelledData)
         loaded = pretrained.load_model(
             getattr(transformers, AUTO_CLASS),
             model,
             peft_task="SEQ_CLS",
-            num_labels=len(label_names),
-            id2label=dict(enumerate(label_names)),
-            label2id={name: index for index, name in enumerate(label_names)},
+            num_labels=len(data.label_names),
+            id2label=dict(enumerate(data.label_names)),
+            label2id={name: index for index, name in enumerate(data.label_names)},
         )
         most = pretrained.most_positions(loaded.network)
         if most is not None and self.max_length > most:
@@ -159,24 +141,27 @@ class Classification(Settings):
         """
         import torch
 
+        assert isinstance(examples, Texts)
         columns = {"input_ids": examples.input_ids, "token_type_ids": examples.token_type_ids}
         chosen = {name: [column[i] for i in indices] for name, column in columns.items() if column is not None}
         batch = tokenizer.pad(chosen, return_tensors="pt")
         labels = torch.tensor([examples.labels[i] for i in indices])
         return {name: batch[name] for name in (*chosen, "attention_mask")} | {"labels": labels}
 
-    def logits(self, network: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return (batch, labels) in float32."""
+    def outputs(self, network: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the logits, (batch, labels), in float32."""
         output = network(**{name: batch[name] for name in INPUTS if name in batch})
         logits: torch.Tensor = output.logits.float()
         return logits
 
-    def weights(self, rows: Rows, label_names: Sequence[str]) -> tuple[float, ...] | None:
+    def weights(self, data: AnyData) -> tuple[float, ...] | None:
         """Return how much a text of each label counts in the training loss, or None where all count one.
 
         'balanced' is rows / (labels * rows of the label), with which the mean over the rows is one. Raises UserError
         for a label that there isn't.
         """
+        assert isinstance(data, LabelledData)
+        rows, label_names = data.train, data.label_names
         if self.class_weights is None:
             return None
         if self.class_weights == "balanced":
@@ -194,7 +179,7 @@ class Classification(Settings):
         import torch
         from torch.nn.functional import cross_entropy
 
-        logits = self.logits(network, batch)
+        logits = self.outputs(network, batch)
         weighted = None if weights is None else torch.tensor(weights, device=logits.device)
         return BatchLoss(
             loss=cross_entropy(
@@ -203,38 +188,49 @@ class Classification(Settings):
             correct=(logits.argmax(dim=-1) == batch["labels"]).sum().detach(),
         )
 
-    def items(self, examples: Examples, logits: npt.NDArray[np.float32]) -> ItemScores:
-        """Judge `logits` (rows, labels) item by item."""
-        return ItemScores(
+    def comparable(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return what two copies of a model must agree in: the logits."""
+        return outputs
+
+    def items(self, scored: Mapping[str, tuple[Examples, npt.NDArray[np.float32]]]) -> LabelScores:
+        """Judge the logits, (rows, labels), of the only set there is, text by text."""
+        ((examples, logits),) = scored.values()
+        assert isinstance(examples, Texts)
+        return LabelScores(
+            label_count=logits.shape[1],
             ids=examples.ids,
             labels=examples.labels,
             predictions=tuple(int(label) for label in logits.argmax(axis=1)),
             log_losses=tuple(float(loss) for loss in log_losses(logits, examples.labels)),
         )
 
-    def scores(self, items: ItemScores, label_count: int) -> dict[str, float]:
+    def scores(self, items: Items) -> dict[str, float]:
         """Return every metric by name."""
-        return classification_scores(items.labels, items.predictions, items.log_losses, label_count)
+        assert isinstance(items, LabelScores)
+        return classification_scores(items)
 
     def sums_of(self, metric: str) -> str:
         """Return which sums the metric is made from: metrics of the same ones have the same contributions."""
         return metric if metric in ("accuracy", "log_loss") else "counts of labels"
 
-    def contributions(self, metric: str, items: ItemScores, label_count: int) -> npt.NDArray[np.float32]:
+    def contributions(self, metric: str, items: Items) -> npt.NDArray[np.float32]:
         """Return (items, columns): what each item adds to the sums from which `score_of_means` makes the metric."""
-        return contributions(metric, items.labels, items.predictions, items.log_losses, label_count)
+        assert isinstance(items, LabelScores)
+        return contributions(metric, items)
 
     def score_of_means(self, metric: str, means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the metric, (...), from the means over items of its contributions, (..., columns)."""
         return score_of_means(metric, means)
 
-    def right(self, items: ItemScores) -> list[bool]:
+    def right(self, items: Items) -> list[bool]:
         """Tell of every item whether it was answered right."""
+        assert isinstance(items, LabelScores)
         return [label == predicted for label, predicted in zip(items.labels, items.predictions, strict=True)]
 
-    def confusion(self, items: ItemScores, label_count: int) -> tuple[tuple[int, ...], ...]:
+    def confusion(self, items: Items) -> tuple[tuple[int, ...], ...]:
         """Return the confusion matrix: rows are true labels, columns predicted ones."""
-        return confusion(items.labels, items.predictions, label_count)
+        assert isinstance(items, LabelScores)
+        return confusion(items)
 
     def loading_lines(self, network: Any, folder: str, *, adapter: bool) -> str:
         """Return the Python lines that load what was saved in `folder`, with the arguments without which it fails.

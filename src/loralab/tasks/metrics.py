@@ -4,32 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from loralab.tasks.items import LabelScores
+
+Scale = Literal["share", "log", "plain"]
+
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of quality. `title` heads a column, `phrase` stands in a sentence; a fraction is shown in per cent."""
+    """A score of quality. `title` heads a column, `phrase` stands in a sentence.
+
+    A share of the items is shown in per cent, and differences of it in points. What is on the log scale is shown as
+    what it is the logarithm of, and differences of it as a change in per cent.
+    """
 
     name: str
     title: str
     phrase: str
     higher_is_better: bool
-    is_fraction: bool
+    scale: Scale
     margin: float = 0.02  # the smallest difference that matters, where an experiment names none
 
 
 CLASSIFICATION = (
-    Metric("accuracy", "Accuracy", "accuracy", higher_is_better=True, is_fraction=True),
-    Metric("f1_macro", "F1, macro", "macro F1", higher_is_better=True, is_fraction=True),
-    Metric("precision_macro", "Precision, macro", "macro precision", higher_is_better=True, is_fraction=True),
-    Metric("recall_macro", "Recall, macro", "macro recall", higher_is_better=True, is_fraction=True),
-    Metric("f1_weighted", "F1, weighted", "weighted F1", higher_is_better=True, is_fraction=True),
-    Metric("precision_weighted", "Precision, weighted", "weighted precision", higher_is_better=True, is_fraction=True),
-    Metric("recall_weighted", "Recall, weighted", "weighted recall", higher_is_better=True, is_fraction=True),
-    Metric("log_loss", "Log loss", "log loss", higher_is_better=False, is_fraction=False),
+    Metric("accuracy", "Accuracy", "accuracy", higher_is_better=True, scale="share"),
+    Metric("f1_macro", "F1, macro", "macro F1", higher_is_better=True, scale="share"),
+    Metric("precision_macro", "Precision, macro", "macro precision", higher_is_better=True, scale="share"),
+    Metric("recall_macro", "Recall, macro", "macro recall", higher_is_better=True, scale="share"),
+    Metric("f1_weighted", "F1, weighted", "weighted F1", higher_is_better=True, scale="share"),
+    Metric("precision_weighted", "Precision, weighted", "weighted precision", higher_is_better=True, scale="share"),
+    Metric("recall_weighted", "Recall, weighted", "weighted recall", higher_is_better=True, scale="share"),
+    Metric("log_loss", "Log loss", "log loss", higher_is_better=False, scale="plain"),
 )
 
 
@@ -41,9 +50,7 @@ def log_losses(logits: npt.NDArray[np.float32], labels: Sequence[int]) -> npt.ND
     return losses
 
 
-def classification_scores(
-    labels: Sequence[int], predictions: Sequence[int], losses: Sequence[float], label_count: int
-) -> dict[str, float]:
+def classification_scores(items: LabelScores) -> dict[str, float]:
     """Return every metric of `CLASSIFICATION` by name.
 
     Averages run over all labels of the data set. A label that was never predicted has precision 0, and one that never
@@ -51,10 +58,11 @@ def classification_scores(
     """
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-    scores = {"accuracy": float(accuracy_score(labels, predictions)), "log_loss": float(np.mean(losses))}
+    labels, predictions = items.labels, items.predictions
+    scores = {"accuracy": float(accuracy_score(labels, predictions)), "log_loss": float(np.mean(items.log_losses))}
     for average in ("macro", "weighted"):
         precision, recall, f1, _ = precision_recall_fscore_support(
-            labels, predictions, labels=range(label_count), average=average, zero_division=0
+            labels, predictions, labels=range(items.label_count), average=average, zero_division=0
         )
         scores |= {
             f"precision_{average}": float(precision),
@@ -64,16 +72,14 @@ def classification_scores(
     return {metric.name: scores[metric.name] for metric in CLASSIFICATION}
 
 
-def contributions(
-    metric: str, labels: Sequence[int], predictions: Sequence[int], losses: Sequence[float], label_count: int
-) -> npt.NDArray[np.float32]:
+def contributions(metric: str, items: LabelScores) -> npt.NDArray[np.float32]:
     """Return (items, columns): what each item adds to the sums from which `score_of_means` makes the metric."""
-    true, predicted = np.asarray(labels), np.asarray(predictions)
+    true, predicted = np.asarray(items.labels), np.asarray(items.predictions)
     if metric == "log_loss":
-        return np.asarray(losses, dtype=np.float32)[:, None]
+        return np.asarray(items.log_losses, dtype=np.float32)[:, None]
     if metric == "accuracy":
         return np.asarray(true == predicted, dtype=np.float32)[:, None]
-    names = np.arange(label_count)
+    names = np.arange(items.label_count)
     of_true, of_predicted = true[:, None] == names, predicted[:, None] == names
     return np.concatenate([of_true & of_predicted, of_predicted, of_true], axis=1, dtype=np.float32)
 
@@ -95,9 +101,9 @@ def score_of_means(metric: str, means: npt.NDArray[np.float64]) -> npt.NDArray[n
     return averaged
 
 
-def confusion(labels: Sequence[int], predictions: Sequence[int], label_count: int) -> tuple[tuple[int, ...], ...]:
+def confusion(items: LabelScores) -> tuple[tuple[int, ...], ...]:
     """Return the confusion matrix: rows are true labels, columns predicted ones."""
     from sklearn.metrics import confusion_matrix
 
-    counts = confusion_matrix(labels, predictions, labels=range(label_count))
+    counts = confusion_matrix(items.labels, items.predictions, labels=range(items.label_count))
     return tuple(tuple(int(count) for count in row) for row in counts)

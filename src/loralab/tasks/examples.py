@@ -1,0 +1,115 @@
+"""What a network is trained on and scored on: the tokens of one split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.int32]
+
+NOWHERE = -1  # the owner of a token that stands between documents
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Tokenised labelled texts, not padded."""
+
+    ids: tuple[str, ...]
+    input_ids: list[list[int]]
+    labels: tuple[int, ...]
+    truncated: int  # texts that were longer than `max_length` tokens
+    token_type_ids: list[list[int]] | None = None  # which text of a pair a token is of; None where all are zero
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, indices: Indices) -> Texts:
+        """Return the texts at `indices`, in that order."""
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in indices),
+            input_ids=[self.input_ids[i] for i in indices],
+            labels=tuple(self.labels[i] for i in indices),
+            token_type_ids=self.token_type_ids and [self.token_type_ids[i] for i in indices],
+        )
+
+    @property
+    def lengths(self) -> Indices:
+        """Tokens of each text."""
+        return np.array([len(tokens) for tokens in self.input_ids], dtype=np.int64)
+
+    @property
+    def weights(self) -> Indices:
+        """How many terms each text adds to a loss: one, its label."""
+        return np.ones(len(self), dtype=np.int64)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens there are in all."""
+        return int(self.lengths.sum())
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Documents as one sequence of tokens, with an end-of-text token before each and after the last."""
+
+    tokens: Tokens  # (tokens)
+    owners: Tokens  # (tokens): the number of the document that a token is of, or NOWHERE
+    ids: tuple[str, ...]  # of the documents
+    bytes: tuple[int, ...]  # of the documents in UTF-8
+    last_words: tuple[int, ...] | None = None  # where in `tokens` the last word of each document begins, if asked for
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Pieces of a stream that a network reads at once; each predicts the token after every token that it reads.
+
+    Window i reads `tokens[starts[i]:ends[i]]`. Of the tokens that it predicts, up to and with `tokens[ends[i]]`, those
+    from `firsts[i]` on count: those before were scored by another window, and are context here.
+    """
+
+    stream: Stream
+    starts: Indices  # (windows)
+    firsts: Indices  # (windows)
+    ends: Indices  # (windows)
+    between_too: bool  # whether end-of-text tokens count: they are learnt, but not scored, since no text holds them
+    truncated: int = 0  # nothing is ever cut
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def take(self, indices: Indices) -> Windows:
+        """Return the windows at `indices`, in that order."""
+        return replace(self, starts=self.starts[indices], firsts=self.firsts[indices], ends=self.ends[indices])
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """A name for each window: where it begins."""
+        return tuple(map(str, self.starts))
+
+    @property
+    def lengths(self) -> Indices:
+        """Tokens that each window reads."""
+        return self.ends - self.starts
+
+    @property
+    def weights(self) -> Indices:
+        """How many tokens of each window count."""
+        counted = np.concatenate([[0], np.cumsum(self.is_counted)])
+        return np.asarray(counted[self.ends + 1] - counted[self.firsts], dtype=np.int64)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens there are in all, each counted once."""
+        return int(self.weights.sum())
+
+    @property
+    def is_counted(self) -> npt.NDArray[np.bool_]:
+        """Tell of each token of the stream whether it counts where it is predicted, (tokens)."""
+        return np.asarray((self.stream.owners != NOWHERE) | self.between_too)
+
+
+Examples = Texts | Windows

@@ -1,0 +1,80 @@
+"""Documents -> one stream of tokens -> the windows in which a language model reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loralab.data.corpus import Context
+from loralab.data.documents import Documents
+from loralab.tasks.examples import NOWHERE, Indices, Stream, Windows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def make_stream(documents: Documents, tokenizer: PreTrainedTokenizerBase, *, last_word: bool = False) -> Stream:
+    """Tokenise the documents and join them; `last_word`: find where the last word of each begins.
+
+    A tokenizer's own additions, such as a token for the beginning, are left out: the end-of-text token before each
+    document takes their place.
+    """
+    encoded = tokenizer(
+        list(documents.texts), add_special_tokens=False, return_offsets_mapping=last_word, verbose=False
+    )
+    pieces: list[list[int]] = encoded["input_ids"]
+    lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
+    begins = np.cumsum(lengths + 1) - lengths  # the first token of each document, an end-of-text token before it
+    tokens = np.full(int(lengths.sum()) + len(pieces) + 1, tokenizer.eos_token_id, dtype=np.int32)
+    owners = np.full(len(tokens), NOWHERE, dtype=np.int32)
+    for number, (begin, piece) in enumerate(zip(begins, pieces, strict=True)):
+        tokens[begin : begin + len(piece)] = piece
+        owners[begin : begin + len(piece)] = number
+    last_words = None
+    if last_word:
+        inside = map(_last_word, documents.texts, encoded["offset_mapping"])
+        last_words = tuple(int(begin + place) for begin, place in zip(begins, inside, strict=True))
+    return Stream(tokens, owners, documents.ids, tuple(len(text.encode()) for text in documents.texts), last_words)
+
+
+def _last_word(text: str, offsets: Sequence[tuple[int, int]]) -> int:
+    """Return which token is the first to hold a character of the text's last word."""
+    word = len(text.rstrip()) - len(text.rsplit(maxsplit=1)[-1])
+    return next(place for place, (_, end) in enumerate(offsets) if end > word)
+
+
+def training_blocks(stream: Stream, block_size: int) -> Windows:
+    """Cut the stream into windows of `block_size` tokens that follow one another; what is left at the end is dropped.
+
+    Every token but the first is predicted once an epoch. Nothing is padded.
+    """
+    starts = np.arange((len(stream.tokens) - 1) // block_size, dtype=np.int64) * block_size
+    return Windows(stream, starts, starts + 1, starts + block_size, between_too=True)
+
+
+def scoring_windows(stream: Stream, window: int, stride: int, context: Context) -> Windows:
+    """Slide a window of at most `window` tokens over the stream, `stride` tokens further each time.
+
+    Every token of a document is scored once, by the first window that reaches it, with at least `window - stride`
+    tokens before it where there are so many.
+    """
+    if context == "corpus":
+        bounds = [(0, len(stream.tokens) - 1)]
+    else:  # from the end-of-text token before a document to its last token
+        places = np.flatnonzero(stream.owners == NOWHERE)
+        bounds = [(int(begin), int(end) - 1) for begin, end in pairwise(places)]
+    slid = [_slide(begin, end, window, stride) for begin, end in bounds if end > begin]
+    starts, firsts, ends = (np.concatenate(column) for column in zip(*slid, strict=True))
+    found = Windows(stream, starts, firsts, ends, between_too=False)
+    return found.take(np.flatnonzero(found.weights > 0))
+
+
+def _slide(begin: int, end: int, window: int, stride: int) -> tuple[Indices, Indices, Indices]:
+    """Return starts, firsts and ends of the windows that predict the tokens after `begin`, up to and with `end`."""
+    steps = max(0, -(-(end - begin - window) // stride))
+    ends = np.minimum(begin + window + stride * np.arange(steps + 1, dtype=np.int64), end)
+    firsts = np.concatenate([[begin + 1], ends[:-1] + 1])
+    return np.maximum(begin, ends - window), firsts, ends
