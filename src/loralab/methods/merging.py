@@ -25,8 +25,8 @@ def merged(network: PeftModel) -> PreTrainedModel:
 
 def shares_output(network: PreTrainedModel) -> bool:
     """Tell whether the output layer's weight is the input embedding's, adapted or not."""
-    output, embedding = network.get_output_embeddings(), network.get_input_embeddings()
-    return output is not None and output.weight is embedding.weight
+    output = network.get_output_embeddings()
+    return output is not None and output.weight is network.get_input_embeddings().weight
 
 
 def _is_adapted(network: PreTrainedModel) -> bool:
