@@ -10,7 +10,7 @@ import torch
 from conftest import save_tokenizer, sentences
 from loralab.data.rows import LabelledData, Rows
 from loralab.methods import Method
-from loralab.pretrained import Loaded, load_tokenizer
+from loralab.pretrained import Loaded, load_model, load_tokenizer
 from loralab.tasks.classification import Classification
 
 LABELS = ("animal", "place", "time")
@@ -74,6 +74,24 @@ def _save_letters(folder: Path) -> int:
     letters = ["<|endoftext|>", "Ġ", *ascii_lowercase]  # the second is how a blank is written
     Qwen2Tokenizer(vocab={letter: index for index, letter in enumerate(letters)}).save_pretrained(folder)
     return len(letters)
+
+
+def save_language_model(folder: Path, model_type: str, **settings: Any) -> Path:
+    """Save a language model of 48 tokens, without a tokenizer."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    special = {"vocab_size": 48, "bos_token_id": None, "eos_token_id": 3}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(model_type, **special | DECODERS[model_type] | settings)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def load_language_model(base: Path) -> Loaded:
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    return load_model(AutoModelForCausalLM, str(base), peft_task="CAUSAL_LM", has_head=False)
 
 
 def load(base: Path) -> Loaded:

@@ -92,7 +92,7 @@ def test_the_head_is_named_by_its_outermost_modules(config: Any, expected: list[
     assert head_modules(loaded(config)) == expected
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "output"])
 def test_every_role_is_found_in_bert_and_leaves_the_head_alone(role: str) -> None:
     found = target_modules(loaded(BertConfig(**SMALL)), (role,))
     layers = {"attention": 2, "feed-forward": 2, "all-linear": 6}.get(role, 1)
@@ -116,6 +116,16 @@ def test_a_target_that_is_not_there_lists_the_layers() -> None:
     with pytest.raises(UserError, match=r"'q_proj' is neither a role nor a linear layer of this bert model") as caught:
         target_modules(loaded(BertConfig(**SMALL)), ("q_proj",))
     assert "attention.self.query" in str(caught.value)
+
+
+def test_a_classifier_has_no_output_layer() -> None:
+    with pytest.raises(UserError, match=r"method.targets: this bert model has no layer 'output'.*leave it out"):
+        target_modules(loaded(BertConfig(**SMALL)), ("all-linear", "output"))
+
+
+def test_the_projection_has_a_second_name() -> None:
+    before = loaded(BertConfig(**SMALL))
+    assert target_modules(before, ("output-projection",)) == target_modules(before, ("projection",))
 
 
 def test_a_saved_adapter_holds_the_head_and_no_frozen_weight(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_ia3_by_pefts_own_choice_of_layers_is_loaded_as_it_was_saved(bert: Path,
 @pytest.mark.parametrize(
     ("architecture", "peft_type", "expected"),
     [
-        ("bert", "PREFIX_TUNING", "classifiers of type bert take no prefix; take peft_type PROMPT_TUNING"),
+        ("bert", "PREFIX_TUNING", "networks of type bert take no prefix; take peft_type PROMPT_TUNING"),
         ("gpt2", "PROMPT_TUNING", "classifiers of type gpt2 mistake padding behind a prompt"),
     ],
 )
@@ -85,6 +85,20 @@ def test_a_prompt_that_a_classifier_cant_take_is_refused(
     loaded = load(save_base(tmp_path, architecture))
     with pytest.raises(UserError, match=expected):
         Peft.model_validate({"peft_type": peft_type, "num_virtual_tokens": 3}).adapt(loaded)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ({"peft_type": "TRAINABLE_TOKENS", "token_indices": [1]}, "TRAINABLE_TOKENS has no place for the new head"),
+        ({"peft_type": "SHADOW", "r": 2}, "SHADOW is made for language models"),
+    ],
+)
+def test_a_method_that_cant_train_a_head_is_refused_to_classifiers(
+    bert: Path, method: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
+        Peft.model_validate(method).adapt(load(bert))
 
 
 def test_all_linear_in_pefts_own_words_leaves_distilberts_head_alone(tmp_path: Path) -> None:
@@ -130,7 +144,10 @@ def mistakes_of(**method: Any) -> tuple[str, ...]:
         ),
         ({"peft_type": "OFT", "r": 8, "oft_block_size": 8}, "arms.other.method: "),
         ({"peft_type": "IA3", "target_modules": ["query"]}, "feedforward_modules is missing"),
-        ({"peft_type": "TRAINABLE_TOKENS", "token_indices": [1]}, "has no place for the new head"),
+        (
+            {"peft_type": "CPT", "cpt_token_ids": [1]},
+            "CPT can't be compared here: it needs a loss of its own",
+        ),
         ({"peft_type": "LORA", "r": 8}, "peft_type LORA can't be compared here: take kind lora"),
         ({"peft_type": "ADALORA", "total_step": 9}, "which the training loop doesn't make"),
         ({"peft_type": "IA3", "targets": []}, ".targets: is empty"),

@@ -80,12 +80,12 @@ def test_the_roles_make_up_every_linear_layer_of_a_block(bases: dict[str, Path],
         if isinstance(module, nn.Linear | Conv1D) and re.search(r"\.\d+\.", name)
     }
     positions = {name for name in blocks if "pos_" in name}  # DeBERTa's, of relative positions
-    by_role = {role: set(target_modules(loaded, (role,))) for role in ROLES}
+    by_role = {role: set(target_modules(loaded, (role,))) for role in ROLES if role != "output"}
     assert by_role["all-linear"] == blocks - positions
     assert by_role["attention"] == by_role["query"] | by_role["value"]
-    whole = ("attention", "key", "output-projection", "feed-forward")
+    whole = ("attention", "key", "projection", "feed-forward")
     assert set().union(*(by_role[role] for role in whole)) == by_role["all-linear"]
-    assert not by_role["feed-forward"] & (by_role["attention"] | by_role["key"] | by_role["output-projection"])
+    assert not by_role["feed-forward"] & (by_role["attention"] | by_role["key"] | by_role["projection"])
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "modernbert", "deberta", "gpt_neox", "phi3"])
@@ -103,7 +103,7 @@ def test_where_one_layer_computes_query_key_and_value_each_role_means_it(
 
 def test_gpt2s_two_kinds_of_c_proj_are_told_apart(bases: dict[str, Path]) -> None:
     loaded = load(bases["gpt2"])
-    assert target_modules(loaded, ("output-projection",)) == [f"transformer.h.{i}.attn.c_proj" for i in range(2)]
+    assert target_modules(loaded, ("projection",)) == [f"transformer.h.{i}.attn.c_proj" for i in range(2)]
     assert "transformer.h.0.mlp.c_proj" in target_modules(loaded, ("feed-forward",))
 
 

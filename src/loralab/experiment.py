@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from loralab.errors import unknown_name
-from loralab.methods import Method, Untouched
+from loralab.methods import Lora, Method, Untouched
 from loralab.settings import Settings
 from loralab.statistics.decisions import LEVEL
 from loralab.tasks import Task
@@ -70,6 +71,9 @@ class Arm(Settings):
 
     method: Method
     learning_rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    # The rank is the one that brings the trained parameters nearest to those of this arm; `rank` and `alpha` of the
+    # method then only say their ratio.
+    match_parameters: ArmName | None = None
     seed_offset: NonNegativeInt = 0  # added to every seed: for an arm that is held against itself
 
     @field_validator("learning_rates", mode="after")
@@ -191,6 +195,7 @@ class Experiment(Settings):
             mistakes.append(
                 f"looks: {list(self.looks)} should rise from 2 or more to the number of seeds, {len(self.seeds)}"
             )
+        mistakes += _mistakes_in_matching(self.arms)
         tries = {name: len(arm.learning_rates) for name, arm in self.arms.items() if arm.is_tuned}
         if len(set(tries.values())) > 1:
             counts = ", ".join(f"{name} has {count}" for name, count in tries.items())
@@ -212,6 +217,22 @@ class Experiment(Settings):
             # Several at once: `files` splits them into lines of their own.
             raise PydanticCustomError("experiment", "{mistakes}", {"mistakes": "\n".join(mistakes)})
         return self
+
+
+def _mistakes_in_matching(arms: Mapping[str, Arm]) -> list[str]:
+    """Return what is wrong with the arms whose parameters are to match another's."""
+    mistakes = []
+    for name, arm in arms.items():
+        place, other = f"arms.{name}.match_parameters", arm.match_parameters
+        if other is not None and not isinstance(arm.method, Lora):
+            mistakes.append(f"{place}: only kind lora has a rank to choose, not {arm.method.kind}; leave it out")
+        if other == name:
+            mistakes.append(f"{place}: an arm can't match itself; name another")
+        elif other is not None and other not in arms:
+            mistakes.append(f"{place}: {unknown_name('arm', other, list(arms))}")
+        elif other is not None and arms[other].match_parameters is not None:
+            mistakes.append(f"{place}: {other} itself matches another arm; name one whose rank is given")
+    return mistakes
 
 
 class Trial(Settings):

@@ -49,7 +49,7 @@ class Loaded:
     """A network as it came from its checkpoint, ready to be adapted."""
 
     network: PreTrainedModel
-    head: frozenset[str]  # names of the parameters that the checkpoint lacked
+    head: frozenset[str]  # names of the parameters that the checkpoint lacked; a language model's lacked none
     peft_task: str  # PEFT's name for the task, such as 'SEQ_CLS'
 
 
@@ -177,11 +177,12 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
 
 
 def load_model(auto_class: Any, model: str, peft_task: str, *, has_head: bool = True, **settings: Any) -> Loaded:
-    """Load `model` in float32, and find its head.
+    """Load `model` in float32, and find its head, which the network of a language model hasn't (`has_head`).
 
     The head is what the checkpoint lacked, or held in another shape: these parameters were drawn at random just now,
     so the seed must have been set before. A checkpoint that already carries a fitting head lacks nothing; then the head
-    is everything outside the base model. Raises UserError where the checkpoint doesn't fill the base model.
+    is everything outside the base model. Raises UserError where the checkpoint doesn't fill the base model, or without
+    a head not the whole network, and where a network without a head is no language model.
 
     `dtype` is always given: transformers 5 would otherwise load a bfloat16 checkpoint in bfloat16.
     """
@@ -200,6 +201,7 @@ def load_model(auto_class: Any, model: str, peft_task: str, *, has_head: bool = 
     missing = set(report["missing_keys"]) & set(names)
     mismatched = {key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]} & set(names)
     if not has_head:
+        _check_language_model(model, network, sorted(missing | mismatched))
         return Loaded(network, frozenset(), peft_task)
     base = {name for name in names if name.startswith(f"{network.base_model_prefix}.")}
     _check_base(model, network.config.model_type, base, missing, mismatched)
@@ -221,6 +223,29 @@ def _check_base(model: str, model_type: str, base: set[str], missing: set[str], 
                 f"model: the checkpoint of {model!r} {problem} its config.json says, {_some(sorted(names))}\n"
                 "  config.json belongs to another model; save the model again with `save_pretrained`"
             )
+
+
+def _check_language_model(model: str, network: PreTrainedModel, lacking: Sequence[str]) -> None:
+    """Raise UserError for weights that would have been drawn at random, and for a network that sees the next token."""
+    if lacking:
+        raise UserError(
+            f"model: {model!r} is no language model's checkpoint: it lacks, or holds in another shape, "
+            f"{_some(lacking)}\n  take a model that was saved as one, by AutoModelForCausalLM"
+        )
+    if _sees_next_token(network):
+        raise UserError(
+            f"model: {model!r} is no language model's checkpoint: its network, a {network.config.model_type}, reads "
+            "the very tokens that it is to predict\n  take a decoder, such as GPT-2 or Llama"
+        )
+
+
+def _sees_next_token(network: PreTrainedModel) -> bool:
+    """Tell whether the logits of the first token depend on the second, as those of BERT do."""
+    import torch
+
+    with torch.inference_mode():
+        first, other = network(input_ids=torch.tensor([[0, 1], [0, 2]])).logits[:, 0]
+    return not torch.allclose(first, other, rtol=1e-3, atol=1e-4)
 
 
 def _from_pretrained(auto_class: Any, model: str, **settings: Any) -> Any:
@@ -300,12 +325,14 @@ _PLAIN_OUTPUT = ("gpt2", "gpt_neox", "opt", "llama", "mistral", "qwen2", "qwen3"
 def parts_of(network: Any) -> tuple[nn.Module, nn.Module] | None:
     """Return a language model without its output layer, and that layer, or None where they aren't all of it.
 
-    `network` may be wrapped by PEFT, whose layers then are among the parts; not with a prompt, which PEFT puts in front
-    of the text itself.
+    `network` may be wrapped by a method of PEFT that changes layers in place; others do something around the whole.
     """
+    from peft import PeftModel
+    from peft.tuners.tuners_utils import BaseTuner
+
     model = network
-    if hasattr(network, "get_base_model"):
-        if network.active_peft_config.is_prompt_learning:
+    if isinstance(network, PeftModel):
+        if not isinstance(network.base_model, BaseTuner):
             return None
         model = network.get_base_model()
     if model.config.model_type not in _PLAIN_OUTPUT:

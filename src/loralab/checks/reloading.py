@@ -13,6 +13,7 @@ import numpy.typing as npt
 from loralab.checks.claim import Seen, claim
 from loralab.data import AnyRows
 from loralab.engine.evaluation import predict
+from loralab.methods.merging import merged
 from loralab.results import Check, Measurement
 from loralab.tasks import Task
 
@@ -90,10 +91,10 @@ def merged_logits(again: Callable[[], Reloaded]) -> Seen | None:
         return None
     expected = reloaded.logits(reloaded.model)
     try:
-        merged = reloaded.model.merge_and_unload()
+        plain = merged(reloaded.model)
     except (NotImplementedError, ValueError):  # PEFT's ways to say that a method or a setting can't be merged
         return None
-    return _agree(expected, reloaded.logits(merged), MERGED_TOLERANCE)
+    return _agree(expected, reloaded.logits(plain), MERGED_TOLERANCE)
 
 
 def _agree(expected: npt.NDArray[Any], found: Logits, tolerance: float) -> Seen:

@@ -61,10 +61,12 @@ def tied_weights(network: nn.Module, anew: Callable[[], nn.Module]) -> Seen | No
 
 
 @claim("the head was saved")
-def saved_head(network: nn.Module, head: frozenset[str], folder: Path) -> Seen:
+def saved_head(network: nn.Module, head: frozenset[str], folder: Path) -> Seen | None:
     """Look in the model's files for every weight of the head, with the bits that it has in the network."""
     from safetensors import safe_open
 
+    if not head:
+        return None
     stored: dict[str, torch.Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as opened:

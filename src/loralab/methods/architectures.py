@@ -1,4 +1,4 @@
-"""How each architecture of transformers names its linear layers."""
+"""How each architecture of transformers names the linear layers of its blocks."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ Patterns = tuple[str, ...]  # for the end of a layer's full name, as regular exp
 Roles = Mapping[str, Patterns]
 
 
-def _roles(query: str, key: str, value: str, output_projection: str, feed_forward: Patterns) -> Roles:
+def _roles(query: str, key: str, value: str, projection: str, feed_forward: Patterns) -> Roles:
     return {
         "query": (query,),
         "key": (key,),
         "value": (value,),
-        "output-projection": (output_projection,),
+        "projection": (projection,),
         "feed-forward": feed_forward,
     }
 
 
-def _fused(query_key_value: str, output_projection: str, feed_forward: Patterns) -> Roles:
+def _fused(query_key_value: str, projection: str, feed_forward: Patterns) -> Roles:
     """One layer computes query, key and value together; each of the three roles means that layer."""
-    return _roles(query_key_value, query_key_value, query_key_value, output_projection, feed_forward)
+    return _roles(query_key_value, query_key_value, query_key_value, projection, feed_forward)
 
 
 _BERT_FEED_FORWARD = (r"intermediate\.dense", r"layer\.\d+\.output\.dense")
@@ -29,14 +29,14 @@ _BERT = _roles(
     query=r"attention\.self\.query",
     key=r"attention\.self\.key",
     value=r"attention\.self\.value",
-    output_projection=r"attention\.output\.dense",
+    projection=r"attention\.output\.dense",
     feed_forward=_BERT_FEED_FORWARD,
 )
 _LLAMA = _roles(
     query=r"self_attn\.q_proj",
     key=r"self_attn\.k_proj",
     value=r"self_attn\.v_proj",
-    output_projection=r"self_attn\.o_proj",
+    projection=r"self_attn\.o_proj",
     feed_forward=(r"mlp\.gate_proj", r"mlp\.up_proj", r"mlp\.down_proj"),
 )
 
@@ -50,7 +50,7 @@ ARCHITECTURES: Mapping[str, Roles] = {
         query=r"attention\.q_lin",
         key=r"attention\.k_lin",
         value=r"attention\.v_lin",
-        output_projection=r"attention\.out_lin",
+        projection=r"attention\.out_lin",
         feed_forward=(r"ffn\.lin1", r"ffn\.lin2"),
     ),
     "deberta": _fused(r"attention\.self\.in_proj", r"attention\.output\.dense", _BERT_FEED_FORWARD),
@@ -58,21 +58,21 @@ ARCHITECTURES: Mapping[str, Roles] = {
         query=r"attention\.self\.query_proj",
         key=r"attention\.self\.key_proj",
         value=r"attention\.self\.value_proj",
-        output_projection=r"attention\.output\.dense",
+        projection=r"attention\.output\.dense",
         feed_forward=_BERT_FEED_FORWARD,
     ),
     "albert": _roles(
         query=r"attention\.query",
         key=r"attention\.key",
         value=r"attention\.value",
-        output_projection=r"attention\.dense",
+        projection=r"attention\.dense",
         feed_forward=(r"albert_layers\.\d+\.ffn", r"albert_layers\.\d+\.ffn_output"),
     ),
     "mpnet": _roles(
         query=r"attention\.attn\.q",
         key=r"attention\.attn\.k",
         value=r"attention\.attn\.v",
-        output_projection=r"attention\.attn\.o",
+        projection=r"attention\.attn\.o",
         feed_forward=_BERT_FEED_FORWARD,
     ),
     "modernbert": _fused(r"attn\.Wqkv", r"attn\.Wo", (r"mlp\.Wi", r"mlp\.Wo")),
@@ -84,7 +84,7 @@ ARCHITECTURES: Mapping[str, Roles] = {
         query=r"self_attn\.q_proj",
         key=r"self_attn\.k_proj",
         value=r"self_attn\.v_proj",
-        output_projection=r"self_attn\.out_proj",
+        projection=r"self_attn\.out_proj",
         feed_forward=(r"layers\.\d+\.fc1", r"layers\.\d+\.fc2"),
     ),
     "llama": _LLAMA,
@@ -96,7 +96,7 @@ ARCHITECTURES: Mapping[str, Roles] = {
         query=r"self_attn\.q_proj",
         key=r"self_attn\.k_proj",
         value=r"self_attn\.v_proj",
-        output_projection=r"self_attn\.dense",
+        projection=r"self_attn\.dense",
         feed_forward=(r"mlp\.fc1", r"mlp\.fc2"),
     ),
     "phi3": _fused(r"self_attn\.qkv_proj", r"self_attn\.o_proj", (r"mlp\.gate_up_proj", r"mlp\.down_proj")),

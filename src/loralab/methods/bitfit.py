@@ -26,8 +26,9 @@ class BitFit(Settings):
         # DeBERTa v1 calls some of them `q_bias` and `v_bias`.
         biases = {name for name, _ in network.named_parameters() if name.endswith("bias")} - loaded.head
         if not biases:
+            others = "lora or head-only" if loaded.head else "lora"
             raise UserError(
-                f"method bitfit: this {network.config.model_type} model has no biases to train; take lora or head-only"
+                f"method bitfit: this {network.config.model_type} model has no biases to train; take {others}"
             )
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in biases or name in loaded.head)

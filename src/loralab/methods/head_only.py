@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from loralab.errors import UserError
 from loralab.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ class HeadOnly(Settings):
     saves_adapter: ClassVar[bool] = False
 
     def adapt(self, loaded: Loaded) -> PreTrainedModel:
-        """Make the head's parameters trainable and freeze the others."""
+        """Make the head's parameters trainable and freeze the others. Raises UserError where there is no new head."""
+        if not loaded.head:
+            raise UserError("method head-only: a language model has no new head; take lora, bitfit or full")
         for name, parameter in loaded.network.named_parameters():
             parameter.requires_grad_(name in loaded.head)
         return loaded.network

@@ -11,7 +11,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from pydantic_core import PydanticCustomError
 
 from loralab.errors import UserError
-from loralab.methods.targets import target_modules
+from loralab.methods.merging import shares_output
+from loralab.methods.targets import output_layer, target_modules
 from loralab.methods.wrapping import wrap
 from loralab.pretrained import Loaded, head_modules
 from loralab.settings import Settings
@@ -82,7 +83,7 @@ class Lora(Settings):
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             target_modules=layers,
-            modules_to_save=head_modules(loaded),
+            modules_to_save=head_modules(loaded) or None,
             use_dora=self.dora,
             use_rslora=self.rslora,
             init_lora_weights=True if self.init == "default" else self.init,
@@ -99,9 +100,15 @@ class Lora(Settings):
 
     def save(self, network: PeftModel, folder: Path) -> None:
         """Write the adapter and the head; the base model is named, not copied."""
-        network.save_pretrained(folder)
+        # PEFT 0.21 would write the whole vocabulary beside an adapter of the output layer.
+        network.save_pretrained(folder, save_embedding_layers=False)
         if self._moves_weights:
             _restore_base(folder, network.beginning)
+
+    def largest_rank(self, loaded: Loaded) -> int:
+        """Return the largest rank that every target has room for. Raises UserError for a target that isn't there."""
+        smallest = _smallest(loaded, target_modules(loaded, self.targets))
+        return int(min(loaded.network.get_submodule(smallest).weight.shape))
 
     def weights_to_save(self, network: PeftModel) -> int:
         """Return how many single weights belong on disk: those trained, and B A as it was taken out of the weights."""
@@ -112,23 +119,33 @@ class Lora(Settings):
     def _check_layers(self, loaded: Loaded, layers: Sequence[str]) -> None:
         from transformers.pytorch_utils import Conv1D
 
+        name = _smallest(loaded, layers)
+        rows, columns = loaded.network.get_submodule(name).weight.shape
+        if self.rank > min(rows, columns):
+            raise UserError(
+                f"method.rank: {self.rank} is larger than the layer {name} of {rows} x {columns} weights; "
+                f"take at most {min(rows, columns)}, or other targets"
+            )
         for name in layers:
-            layer = loaded.network.get_submodule(name)
-            rows, columns = layer.weight.shape
-            if self.rank > min(rows, columns):
-                raise UserError(
-                    f"method.rank: {self.rank} is larger than the layer {name} of {rows} x {columns} weights; "
-                    f"take at most {min(rows, columns)}, or other targets"
-                )
-            if self.init == "olora" and isinstance(layer, Conv1D):
+            if self.init == "olora" and isinstance(loaded.network.get_submodule(name), Conv1D):
                 raise UserError(f"method.init: PEFT's olora mistakes the transposed layer {name}; take pissa")
+        if self._moves_weights and output_layer(loaded) in layers and shares_output(loaded.network):
+            raise UserError(
+                f"method.init: {self.init} would take B A out of the input embedding too, whose weight is the output "
+                "layer's; take init default, or leave the output layer out of the targets"
+            )
+
+
+def _smallest(loaded: Loaded, layers: Sequence[str]) -> str:
+    """Return which of the layers has room for the lowest rank."""
+    return min(layers, key=lambda name: min(loaded.network.get_submodule(name).weight.shape))
 
 
 def _matrices(network: PeftModel) -> dict[str, torch.Tensor]:
     """Return every A and B by the name under which PEFT saves it."""
     from peft import get_peft_model_state_dict
 
-    saved = get_peft_model_state_dict(network)
+    saved = get_peft_model_state_dict(network, save_embedding_layers=False)
     return {name: matrix for name, matrix in saved.items() if ".lora_A." in name or ".lora_B." in name}
 
 

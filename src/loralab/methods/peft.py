@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 _REFUSED = {
     "LORA": "take kind lora, whose settings have names of their own",
     "ADALORA": "it moves rank between layers by a call after every step, which the training loop doesn't make",
-    "ADAPTION_PROMPT": "it is made for language models",
-    "CPT": "it is made for language models",
-    "SHADOW": "it is made for language models",
+    "CPT": "it needs a loss of its own, over examples in its prompt, and the training loop takes the task's",
     "MULTITASK_PROMPT_TUNING": "it needs to be told which task every text belongs to",
     "POLY": "it needs to be told which task every text belongs to",
     "XLORA": "it mixes adapters that were trained before",
     "CARTRIDGE": "it begins from the model's reading of a corpus",
 }
+_FOR_LANGUAGE_MODELS = ("ADAPTION_PROMPT", "SHADOW")
 _PROMPTS = ("PROMPT_TUNING", "P_TUNING")  # vectors in front of the text's embeddings
 # Told by loralab itself, from the task and the model.
 _GIVEN = {
@@ -63,6 +62,7 @@ class Peft(Settings):
 
     def adapt(self, loaded: Loaded) -> PeftModel:
         """Wrap the network. Raises UserError where PEFT can't, or can't keep the answers right for padded batches."""
+        self._check_head(loaded)
         fields = {**self._found(loaded), **self._fields}
         try:
             config = _config_classes()[self.peft_type](**fields)
@@ -73,7 +73,8 @@ class Peft(Settings):
 
     def save(self, network: PeftModel, folder: Path) -> None:
         """Write the adapter and the head; the base model is named, not copied."""
-        network.save_pretrained(folder)
+        # PEFT 0.21 would write the whole vocabulary beside an adapter of the output layer.
+        network.save_pretrained(folder, save_embedding_layers=False)
 
     def weights_to_save(self, network: PeftModel) -> int:
         """Return how many single weights belong on disk: those that PEFT counts to the adapter, and no embeddings.
@@ -92,7 +93,9 @@ class Peft(Settings):
 
     def _found(self, loaded: Loaded) -> dict[str, Any]:
         """What task and model tell; a field of the user's goes before."""
-        found: dict[str, Any] = {"task_type": loaded.peft_task, "modules_to_save": head_modules(loaded)}
+        found: dict[str, Any] = {"task_type": loaded.peft_task}
+        if loaded.head:
+            found["modules_to_save"] = head_modules(loaded)
         if self.targets is not None:
             found["target_modules"] = target_modules(loaded, self.targets)
         if self.targets is not None and self.peft_type == "IA3":
@@ -119,9 +122,16 @@ class Peft(Settings):
             wrong.append("num_virtual_tokens is missing")  # PEFT has None for a default and fails on it
         if self.peft_type == "IA3" and "target_modules" in self._fields and "feedforward_modules" not in self._fields:
             wrong.append("feedforward_modules is missing; it says which of target_modules are feed-forward layers")
-        if "modules_to_save" not in names:
-            wrong.append(f"{self.peft_type} has no place for the new head")
         return wrong
+
+    def _check_head(self, loaded: Loaded) -> None:
+        """Refuse what can't train a new head, which the method alone doesn't tell: a language model has none."""
+        if not loaded.head:
+            return
+        if self.peft_type in _FOR_LANGUAGE_MODELS:
+            raise UserError(f"method: {self.peft_type} is made for language models; take another peft_type")
+        if "modules_to_save" not in {field.name for field in dataclasses.fields(_config_classes()[self.peft_type])}:
+            raise UserError(f"method: {self.peft_type} has no place for the new head; take another peft_type")
 
 
 def _config_classes() -> dict[str, type[PeftConfig]]:
@@ -151,7 +161,7 @@ def _wrong_values(config_class: type[PeftConfig], fields: Mapping[str, Any]) -> 
 
 
 def _check_prompt(config: PeftConfig, loaded: Loaded) -> None:
-    """Refuse the prompts that a classifier can't take (peft 0.21, transformers 5)."""
+    """Refuse the prompts that the network can't take (peft 0.21, transformers 5)."""
     if not config.is_prompt_learning:
         return
     import inspect
@@ -161,7 +171,13 @@ def _check_prompt(config: PeftConfig, loaded: Loaded) -> None:
     model_type = loaded.network.config.model_type
     if config.peft_type == PeftType.PREFIX_TUNING:
         if "past_key_values" not in inspect.signature(loaded.network.forward).parameters:
-            raise UserError(f"method: classifiers of type {model_type} take no prefix; take peft_type PROMPT_TUNING")
+            raise UserError(f"method: networks of type {model_type} take no prefix; take peft_type PROMPT_TUNING")
+    elif not loaded.head:
+        # The task would find no logits for them among its tokens, and GPT-2 no positions behind a whole block.
+        raise UserError(
+            f"method: a language model gives logits for the vectors of {config.peft_type.value} too, which are no "
+            "tokens of the text; take PREFIX_TUNING"
+        )
     elif reads_last_token(loaded.network):
         # Given vectors instead of tokens, transformers can't tell padding, and would read the answer from it.
         raise UserError(f"method: classifiers of type {model_type} mistake padding behind a prompt; take PREFIX_TUNING")

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from loralab.pretrained import Loaded
 
 ALL_LINEAR = "all-linear"
+OUTPUT = "output"  # the layer of a language model that scores every token of the vocabulary
 _COMPOSED = {
     "attention": ("query", "value"),  # the choice of Hu et al. 2021, section 4.2
-    ALL_LINEAR: ("query", "key", "value", "output-projection", "feed-forward"),
+    ALL_LINEAR: ("query", "key", "value", "projection", "feed-forward"),
 }
-ROLES = ("attention", "query", "key", "value", "output-projection", "feed-forward", ALL_LINEAR)
+ROLES = ("attention", "query", "key", "value", "projection", "feed-forward", OUTPUT, ALL_LINEAR)
+_SECOND_NAMES = {"output-projection": "projection"}
 
 
 def target_modules(loaded: Loaded, targets: tuple[str, ...]) -> list[str]:
@@ -24,21 +26,41 @@ def target_modules(loaded: Loaded, targets: tuple[str, ...]) -> list[str]:
 
     A target is a role, or the end of a layer's name. Where an architecture computes query, key and value in one layer
     (GPT-2, GPT-NeoX, Phi-3, ModernBERT, DeBERTa v1), each of these roles, and `attention`, means that layer. In an
-    architecture that loralab has no names for, `all-linear` is every linear layer outside the head.
+    architecture that loralab has no names for, `all-linear` is every linear layer outside the head. A language model's
+    output layer is meant by `output` or by its own name alone.
 
     The head is never among them: it is trained whole, and PEFT can't wrap a layer that is saved whole (peft 0.21 raises
     TypeError). Raises UserError naming the layers to choose from.
     """
     linear = _linear_layers(loaded)
-    model_type = loaded.network.config.model_type
     found: set[str] = set()
     for target in targets:
-        pattern = re.compile(rf"(?:^|\.)(?:{'|'.join(_patterns(target, model_type))})$")
-        matched = {name for name in linear if pattern.search(name)}
-        if not matched:
-            raise _no_such_target(target, model_type, linear)
-        found |= matched
+        found |= _matched(_SECOND_NAMES.get(target, target), loaded, linear)
     return [name for name in linear if name in found]
+
+
+def output_layer(loaded: Loaded) -> str | None:
+    """Return the full name of the layer that scores the vocabulary, or None where the network has none."""
+    layer = loaded.network.get_output_embeddings()
+    names = (name for name, module in loaded.network.named_modules() if module is layer)
+    return None if layer is None else next(names, None)
+
+
+def _matched(target: str, loaded: Loaded, linear: list[str]) -> set[str]:
+    model_type, output = loaded.network.config.model_type, output_layer(loaded)
+    if target == OUTPUT:
+        if output not in linear:
+            raise UserError(
+                f"method.targets: this {model_type} model has no layer {OUTPUT!r}, which scores the vocabulary of a "
+                "language model; leave it out"
+            )
+        return {output}
+    pattern = re.compile(rf"(?:^|\.)(?:{'|'.join(_patterns(target, model_type))})$")
+    inner = set(linear) - ({output} if target == ALL_LINEAR else set())
+    matched = {name for name in inner if pattern.search(name)}
+    if not matched:
+        raise _no_such_target(target, model_type, linear)
+    return matched
 
 
 def _patterns(target: str, model_type: str) -> tuple[str, ...]:

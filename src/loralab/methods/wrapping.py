@@ -18,6 +18,8 @@ def wrap(loaded: Loaded, config: PeftConfig) -> PeftModel:
     with warnings.catch_warnings():
         # GPT-2 mixes Conv1D and Linear layers: PEFT 0.21 turns the flag for each and warns; the result is right.
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
+        # Only the output layer is to be adapted; `ensure_weight_tying` would put an adapter on the input too.
+        warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True` and a tied layer is part of")
         # PEFT 0.21 asks transformers 5.23 by a name that is on its way out.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
         return get_peft_model(loaded.network, config)
