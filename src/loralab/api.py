@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from loralab import pretrained
 from loralab.comparison import Comparison, compare
@@ -16,14 +17,17 @@ from loralab.experiment import Experiment, Trial
 from loralab.folder import ResultsFolder
 from loralab.forecast import ArmForecast, Forecast
 from loralab.inspection import inspect_arms
+from loralab.matching import match_parameters
 from loralab.places import LocalProcesses, Place
 from loralab.places.fresh import ProcessEndedError, in_fresh_process
 from loralab.places.local import rehearse_apart
 from loralab.plan import certain_trials, choose, count_trials, extra_trials, final_trials, tuning_trials
-from loralab.progress import Silent, Watcher
+from loralab.progress import Silent, Watch, Watcher
 from loralab.rehearsal import Rehearsal
 from loralab.report import planned, write_report
 from loralab.results import Failure, Measurement, Parameters
+
+T = TypeVar("T")
 
 
 def run(
@@ -38,6 +42,7 @@ def run(
     """
     watcher = watcher or Silent()
     data = check(experiment)
+    experiment = match(experiment)
     for warning in planned.too_small(experiment, len(data.test)):
         watcher.warn(warning)
     carrying = _Carrying(ResultsFolder(Path(folder)), place or LocalProcesses(), watcher)
@@ -91,21 +96,35 @@ def check(experiment: Experiment) -> AnyData:
     return experiment.conditions.task.read()
 
 
+def match(experiment: Experiment) -> Experiment:
+    """Choose the rank of every arm that is to train as many parameters as another, in a process of its own.
+
+    Raises UserError with every mistake of these arms at once.
+    """
+    if all(arm.match_parameters is None for arm in experiment.arms.values()):
+        return experiment
+    return _apart(partial(match_parameters, experiment))
+
+
 def inspect(experiment: Experiment) -> dict[str, Parameters]:
     """Adapt every arm's model in a process of its own, untrained, and return what each would train.
 
     Raises UserError with every mistake of the arms at once.
     """
+    return _apart(partial(inspect_arms, match(experiment)))
+
+
+def _apart(work: Callable[[Watch], T]) -> T:
+    """Return what `work` gives in a process of its own."""
     with TemporaryDirectory() as scratch:
-        return in_fresh_process(partial(inspect_arms, experiment), Path(scratch) / "log", Silent().progress)
+        return in_fresh_process(work, Path(scratch) / "log", Silent().progress)
 
 
 def forecast(experiment: Experiment, watcher: Watcher | None = None) -> Forecast:
     """Take a few real steps of every arm, each in a process of its own, and forecast what the experiment will take."""
-    watcher = watcher or Silent()
-    inspect(
-        experiment
-    )  # all arms' mistakes at once; and the first arm no longer pays for starting the server of processes
+    watcher, experiment = watcher or Silent(), match(experiment)
+    # All arms' mistakes at once; and the first arm no longer pays for starting the server of processes.
+    inspect(experiment)
     trials = {trial.arm: trial for trial in certain_trials(experiment) if trial.learning_rate is not None}
     arms: dict[str, ArmForecast] = {}
     with TemporaryDirectory() as scratch:

@@ -224,6 +224,7 @@ def _read(
         places["conditions.model"] = model
     if data is not None:
         places["conditions.task.data.source"] = data
+        places["conditions.task.data.configuration"] = None  # it was that of the other data
     for split, count in _pairs(rows.split(",") if rows else [], "--rows", "train=N,test=N"):
         places[f"conditions.task.data.rows.{split}"] = count
     if seeds is not None:

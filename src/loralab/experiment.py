@@ -89,21 +89,39 @@ class Arm(Settings):
         return len(self.learning_rates) > 1
 
 
-# The arms of an experiment that names none. LoRA's best rate is about ten times that of full fine-tuning, a bare linear
-# head's higher still; a choice at the edge of a list is followed by one more try outward.
-USUAL_ARMS = {
-    "full": {"method": {"kind": "full"}, "learning_rates": [1e-5, 3e-5, 1e-4]},
-    "lora-r8": {
-        "method": {"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.1, "targets": ["attention"]},
+def _lora(*targets: str) -> dict[str, Any]:
+    return {
+        "method": {"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.1, "targets": [*targets]},
         "learning_rates": [3e-4, 1e-3, 3e-3],
+    }
+
+
+# The arms of an experiment that names none, by the kind of its task. LoRA's best rate is about ten times that of full
+# fine-tuning, a bare linear head's higher still; a choice at the edge of a list is followed by one more try outward.
+_FULL = {"method": {"kind": "full"}, "learning_rates": [1e-5, 3e-5, 1e-4]}
+USUAL_ARMS: Mapping[str | None, Mapping[str, Any]] = {
+    "classification": {
+        "full": _FULL,
+        "lora-r8": _lora("attention"),
+        "head-only": {"method": {"kind": "head-only"}, "learning_rates": [1e-3, 1e-2, 1e-1]},
     },
-    "head-only": {"method": {"kind": "head-only"}, "learning_rates": [1e-3, 1e-2, 1e-1]},
+    "causal-lm": {
+        "full": _FULL,
+        "lora-attention": _lora("attention"),
+        "lora-all": _lora("all-linear"),
+    },
 }
 
 
-def usual_arms() -> dict[str, Any]:
-    """Return `USUAL_ARMS` for somebody who may change them."""
-    return deepcopy(USUAL_ARMS)
+def usual_arms(kind: str | None) -> dict[str, Any]:
+    """Return the usual arms of a kind of task for somebody who may change them; none where there is no such kind."""
+    return {name: deepcopy(arm) for name, arm in USUAL_ARMS.get(kind, {}).items()}
+
+
+def _usual_arms_of(read: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the usual arms for what was read of an experiment before them; a mistake there is told anyway."""
+    conditions = read.get("conditions")
+    return usual_arms(conditions.task.kind if conditions else "classification")
 
 
 AUTO_LOOKS = (3, 5, 8, 12)
@@ -122,9 +140,7 @@ class Experiment(Settings):
     margin: dict[str, PositiveFloat] = Field(default_factory=dict)  # metric -> the smallest difference that matters
     prefer: Price = "training-time"  # what the recommended arm should be cheapest in
     conditions: Conditions
-    arms: Annotated[
-        dict[ArmName, Arm], Field(min_length=1, validate_default=True, default_factory=lambda: deepcopy(USUAL_ARMS))
-    ]
+    arms: Annotated[dict[ArmName, Arm], Field(min_length=1, validate_default=True, default_factory=_usual_arms_of)]
 
     @property
     def primary_metric(self) -> Metric:

@@ -51,12 +51,20 @@ def read_experiment(source: str | Path, changes: Changes | None = None, arms: Se
     if not isinstance(raw, dict):
         raise UserError(f"{name} holds no experiment: it should have baseline, seeds, conditions and arms")
     if arms or any(place.startswith("arms.") for place in changes or {}):
-        raw.setdefault("arms", usual_arms())
+        raw.setdefault("arms", usual_arms(_kind_of_task(raw)))
     if arms:
         _keep_arms(raw, arms, name)
     for place, value in (changes or {}).items():
         _set(raw, place, value, name)
     return parse_experiment(raw, name)
+
+
+def _kind_of_task(raw: Mapping[str, Any]) -> str | None:
+    """Return the kind of task that the file names, or None; mistakes are told when it is read."""
+    inner: Any = raw
+    for key in ("conditions", "task", "kind"):
+        inner = inner.get(key) if isinstance(inner, dict) else None
+    return inner if isinstance(inner, str) else None
 
 
 def read_value(text: str, name: str) -> Any:

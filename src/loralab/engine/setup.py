@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loralab.data import AnyData
+from loralab.engine.activations import fuse_activations
 from loralab.engine.precision import Precision, choose_precision
 from loralab.errors import UserError
 from loralab.experiment import Trial
@@ -83,6 +84,7 @@ def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Bu
     conditions = trial.conditions
     set_seed(trial.seed)  # before the model is built: its head and the adapters are drawn now
     loaded = conditions.task.load(conditions.model, tokenizer, data)
+    fuse_activations(loaded.network)
     head_sha256 = _sha256(loaded.network, loaded.head) if loaded.head else None
     if conditions.gradient_checkpointing:
         _checkpoint_gradients(loaded.network)
