@@ -13,8 +13,9 @@ from pydantic_core import ErrorDetails
 
 from loralab import recipes
 from loralab.errors import MistakesError, UserError, unknown_name
-from loralab.experiment import Experiment, usual_arms
+from loralab.experiment import Experiment
 from loralab.methods import Peft
+from loralab.usual_arms import usual_arms
 
 Changes = Mapping[str, Any]  # dotted place -> new value, such as {"conditions.model": "bert-base-uncased"}
 
