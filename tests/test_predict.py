@@ -204,7 +204,7 @@ def likeliest(folder: Path, arm: str, text: str, count: int) -> str:
 
 @pytest.mark.parametrize("arm", ["full", "lora", "prefix"])
 def test_a_continuation_is_the_likeliest_token_each_time(language: Path, arm: str) -> None:
-    texts = [TEXT, "", "once", "the of red winter " * 40]
+    texts = [TEXT, "", "once", "the of red winter " * 40 + "whale dog two"]
     found = api.predict(language, arm, texts, tokens=20)
     expected = [likeliest(language, arm, text, 20) for text in texts]
     assert all(isinstance(one, Continuation) for one in found)
@@ -420,10 +420,10 @@ def test_json_lines_hold_what_the_api_returns(finished: Path, language: Path) ->
 
 
 def test_a_dash_reads_texts_from_standard_input_one_a_line(finished: Path) -> None:
-    given = "the cat\r\n\nthe straße\u2028once"
+    given = "the cat \r\n\nthe straße\u2028once"
     shown = RUNNER.invoke(app, ["predict", str(finished), "--arm", "lora", "--json", "-"], input=given.encode())
     texts = [json.loads(line)["text"] for line in shown.stdout.splitlines()]
-    assert texts == ["the cat", "", "the straße\u2028once"]
+    assert texts == ["the cat ", "", "the straße\u2028once"]
 
 
 def test_on_a_terminal_labels_follow_the_text_with_their_probabilities(finished: Path) -> None:

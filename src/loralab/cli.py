@@ -134,8 +134,8 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results
 @app.command()
 def predict(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A results folder.")],
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Or -, to read them, one a line.")],
-    arm: Annotated[str, typer.Option("--arm", metavar="NAME", help="Whose model.")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Texts; or -: standard input, one a line.")],
+    arm: Annotated[str, typer.Option("--arm", metavar="NAME", help="The arm that is asked.")],
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of which seed; else its first.")] = None,
     tokens: Annotated[
         int, typer.Option("--tokens", metavar="N", min=1, help="The most tokens that a language model adds.")
