@@ -3,22 +3,26 @@
 The straight line: `read_experiment` -> `run` -> a `Comparison` and a report. Importing it imports no torch.
 """
 
-from loralab.api import forecast, inspect, load, report, run
+from loralab.api import forecast, inspect, load, predict, report, run
 from loralab.comparison import Comparison, compare
 from loralab.errors import UserError
 from loralab.experiment import Arm, Conditions, Experiment
 from loralab.files import read_experiment
+from loralab.prediction import Continuation, LabelProbabilities
 
 __all__ = [
     "Arm",
     "Comparison",
     "Conditions",
+    "Continuation",
     "Experiment",
+    "LabelProbabilities",
     "UserError",
     "compare",
     "forecast",
     "inspect",
     "load",
+    "predict",
     "read_experiment",
     "report",
     "run",

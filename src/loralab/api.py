@@ -10,9 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from loralab import pretrained
+from loralab import prediction, pretrained
 from loralab.comparison import Comparison, compare
 from loralab.data import AnyData
+from loralab.data.rows import Text
 from loralab.experiment import Experiment, Trial
 from loralab.folder import ResultsFolder
 from loralab.forecast import ArmForecast, Forecast
@@ -21,7 +22,16 @@ from loralab.matching import match_parameters
 from loralab.places import LocalProcesses, Place
 from loralab.places.fresh import ProcessEndedError, in_fresh_process
 from loralab.places.local import rehearse_apart
-from loralab.plan import certain_trials, choose, count_trials, extra_trials, final_trials, tuning_trials
+from loralab.plan import (
+    Results,
+    certain_trials,
+    choose,
+    count_trials,
+    extra_trials,
+    final_trials,
+    tuning_trials,
+)
+from loralab.prediction import Prediction
 from loralab.progress import Silent, Watch, Watcher
 from loralab.rehearsal import Rehearsal
 from loralab.report import planned, write_report
@@ -67,17 +77,7 @@ def load(folder: str | Path) -> Comparison:
     """
     kept = ResultsFolder(Path(folder))
     experiment = kept.experiment()
-    results: dict[str, Measurement | Failure] = {}
-
-    def gather(trials: Sequence[Trial]) -> None:
-        results.update({trial.id: result for trial in trials if (result := kept.result(trial)) is not None})
-
-    gather(tuning_trials(experiment))
-    gather(extra_trials(experiment, results))
-    choices = choose(experiment, results)
-    for seeds in experiment.seeds_by_look:
-        gather(final_trials(experiment, choices, seeds))
-    return compare(experiment, results)
+    return compare(experiment, _finished(experiment, kept))
 
 
 def report(folder: str | Path) -> Comparison:
@@ -85,6 +85,30 @@ def report(folder: str | Path) -> Comparison:
     comparison = load(folder)
     write_report(comparison, Path(folder))
     return comparison
+
+
+def predict(
+    folder: str | Path,
+    arm: str,
+    texts: Sequence[Text],
+    seed: int | None = None,
+    tokens: int = 50,
+    *,
+    watcher: Watcher | None = None,
+) -> list[Prediction]:
+    """Put `texts` to the model that `arm` saved in the results folder `folder`: that of `seed`, or of its first one.
+
+    A classifier gives label probabilities; a language model goes on after the text by at most `tokens` tokens, each the
+    likeliest one. Where the model reads pairs, `texts` are pairs, or the two texts of one. Raises UserError.
+    """
+    watcher = watcher or Silent()
+    kept = ResultsFolder(Path(folder))
+    experiment = kept.experiment()
+    models = prediction.measurements_of(arm, experiment, _finished(experiment, kept))
+    chosen = prediction.pick(seed, models)
+    for doubt in prediction.doubts(chosen, models, kept.path):
+        watcher.warn(doubt)
+    return prediction.predict(chosen, kept.path, texts, tokens)
 
 
 def check(experiment: Experiment) -> AnyData:
@@ -169,6 +193,21 @@ def _look_ahead(experiment: Experiment, folder: ResultsFolder) -> None:
     if experiment.arms.keys() - known.keys():
         with suppress(ProcessEndedError):  # what nobody foresaw is told by the trials that meet it
             inspect(experiment)
+
+
+def _finished(experiment: Experiment, kept: ResultsFolder) -> Results:
+    """Return every result of the experiment that the folder holds."""
+    results: dict[str, Measurement | Failure] = {}
+
+    def gather(trials: Sequence[Trial]) -> None:
+        results.update({trial.id: result for trial in trials if (result := kept.result(trial)) is not None})
+
+    gather(tuning_trials(experiment))
+    gather(extra_trials(experiment, results))
+    choices = choose(experiment, results)
+    for seeds in experiment.seeds_by_look:
+        gather(final_trials(experiment, choices, seeds))
+    return results
 
 
 def _is_settled(result: Measurement | Failure | None) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +23,8 @@ from loralab.errors import UserError
 from loralab.experiment import Experiment
 from loralab.files import read_experiment, read_value
 from loralab.places import ProcessEndedError
-from loralab.report import planned, print_answer, print_table
+from loralab.prediction import LabelProbabilities
+from loralab.report import planned, predicted, print_answer, print_table
 from loralab.statistics import power
 
 app = typer.Typer(
@@ -126,6 +129,33 @@ def plan(
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]) -> None:
     """Write the report again from the stored results."""
     _print_comparison(api.report(folder), folder, Console())
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A results folder.")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Texts; or -: standard input, one a line.")],
+    arm: Annotated[str, typer.Option("--arm", metavar="NAME", help="The arm that is asked.")],
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of which seed; else its first.")] = None,
+    tokens: Annotated[
+        int, typer.Option("--tokens", metavar="N", min=1, help="The most tokens that a language model adds.")
+    ] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, with every label.")] = False,
+) -> None:
+    """Put texts to a saved model: label probabilities, or a language model's continuation.
+
+    For example: loralab predict runs/imdb-distilbert --arm lora-r8 "A film to remember."
+    """
+    if texts == ["-"]:
+        texts = [line.removesuffix("\n") for line in typer.get_text_stream("stdin", "utf-8", "replace")]
+    console = Console()
+    for found in api.predict(folder, arm, texts, seed, tokens, watcher=Display(Console(stderr=True))):
+        if as_json:
+            typer.echo(json.dumps(asdict(found)))
+        else:
+            console.print(Text(predicted.text(found)), soft_wrap=True)
+            if isinstance(found, LabelProbabilities):
+                print_table(predicted.labels(found), console, figures="right")
 
 
 @recipes_app.callback(invoke_without_command=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from loralab.checks.claim import Seen, claim
 from loralab.data import AnyRows
 from loralab.engine.evaluation import predict
+from loralab.loading import load_saved
 from loralab.methods.merging import merged
 from loralab.results import Check, Measurement
 from loralab.tasks import Task
@@ -58,14 +59,9 @@ def probe(network: Any, task: Task, test: AnyRows, tokenizer: PreTrainedTokenize
 
 def load_again(measurement: Measurement, folder: Path) -> Reloaded:
     """Load the model that was saved in the results folder `folder` by carrying out the lines that the report prints."""
-    from accelerate import PartialState
-
-    assert measurement.saved is not None
-    relative, task = measurement.saved.folder, measurement.trial.conditions.task
-    lines = measurement.saved.loading.replace(f'"{relative}"', repr(str(folder / relative)))
-    found: dict[str, Any] = {}
-    exec(lines, found)
-    return Reloaded(found["model"].to(PartialState().device), task, task.read().test, found["tokenizer"])
+    task = measurement.trial.conditions.task
+    model, tokenizer = load_saved(measurement, folder)
+    return Reloaded(model, task, task.read().test, tokenizer)
 
 
 @claim(_RELOADED)
