@@ -118,15 +118,16 @@ def evidence(comparison: Comparison) -> Table:
 
 def by_seed(comparison: Comparison) -> Table:
     """Each seed's difference, and McNemar's test of its two models."""
-    metric = primary(comparison)
+    metric, baseline = primary(comparison), comparison.baseline
+    tested = any(arm.mcnemar for arm in comparison.others)
+    header = ["Arm", "Seed", f"less {baseline.name}", *(["McNemar's exact p of right answers"] if tested else [])]
     rows = []
     for arm in comparison.others:
-        for seed in arm.measurements if comparison.baseline.measurements else ():
-            if seed in comparison.baseline.measurements:
-                own, base = (one.scores[metric.name].values[seed] for one in (arm, comparison.baseline))
-                p = numbers.probability(arm.mcnemar[seed]) if seed in arm.mcnemar else numbers.UNKNOWN
-                rows.append([arm.name, str(seed), numbers.difference(own - base, metric), p])
-    return Table(["Arm", "Seed", f"less {comparison.baseline.name}", "McNemar's exact p of right answers"], rows)
+        for seed in [seed for seed in arm.measurements if seed in baseline.measurements]:
+            own, base = (one.scores[metric.name].values[seed] for one in (arm, baseline))
+            row = [arm.name, str(seed), numbers.difference(own - base, metric)]
+            rows.append([*row, numbers.probability(arm.mcnemar[seed])] if seed in arm.mcnemar else row)
+    return Table(header, rows)
 
 
 def checks(comparison: Comparison) -> Table:

@@ -30,12 +30,14 @@ def score_spread(spread: Spread | None, metric: Metric) -> str:
         return f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f} %"
     if metric.scale == "log":
         mean = math.exp(spread.mean)
-        return f"{_perplexity(mean)} ± {_perplexity(mean * spread.deviation)}"
+        return f"{_perplexity(mean)} ± {_perplexity(mean * spread.deviation, beside=mean)}"
     return f"{spread.mean:.3f} ± {spread.deviation:.3f}"
 
 
-def _perplexity(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 100 else f"{value:.2f}"
+def _perplexity(value: float, beside: float | None = None) -> str:
+    """Write it to about four digits, or to as many decimals as what stands beside it."""
+    size = value if beside is None else beside
+    return f"{value:,.{0 if size >= 1000 else 1 if size >= 100 else 2}f}"
 
 
 def difference(value: float, metric: Metric) -> str:
