@@ -43,6 +43,11 @@ def read_subject(conditions: Conditions) -> Subject:
     return Subject(conditions, conditions.task.read(), load_tokenizer(conditions.model))
 
 
+def mistake_of(arm: str, error: UserError) -> str:
+    """Name the arm before a mistake of its method; others are the model's or the task's."""
+    return f"arms.{arm}.{error}" if str(error).startswith("method") else str(error)
+
+
 @contextmanager
 def memory_is_told(model: str) -> Iterator[None]:
     """Raise UserError where the memory runs out inside."""
@@ -70,7 +75,7 @@ def inspect_arms(experiment: Experiment, watch: Watch) -> dict[str, Parameters]:
             try:
                 found[name] = subject.parameters(arm.method)
             except UserError as error:
-                mistakes.append(f"arms.{name}.{error}")
+                mistakes.append(mistake_of(name, error))
     if mistakes:
-        raise MistakesError("the experiment", mistakes)
+        raise MistakesError("the experiment", list(dict.fromkeys(mistakes)))  # the model's are the same for all arms
     return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from loralab.errors import MistakesError, UserError
 from loralab.experiment import Arm, Experiment
-from loralab.inspection import Subject, memory_is_told, read_subject
+from loralab.inspection import Subject, memory_is_told, mistake_of, read_subject
 from loralab.methods import Lora, Method
 from loralab.progress import Watch
 
@@ -76,7 +76,7 @@ def _trained(method: Method, arm: str, subject: Subject) -> int:
     try:
         return subject.parameters(method).trainable
     except UserError as error:
-        raise UserError(f"arms.{arm}.{error}") from error
+        raise UserError(mistake_of(arm, error)) from error
 
 
 def _of_rank(method: Lora, rank: int) -> Lora:
