@@ -11,6 +11,7 @@ from loralab.experiment import Experiment
 from loralab.plan import Results
 from loralab.report import content, limits, numbers, print_answer, write_report
 from loralab.report.answer import sentence
+from loralab.report.conditions import facts
 from loralab.results import Failure, Measurement
 from loralab.statistics.ratios import Ratio
 from loralab.summary import Spread
@@ -187,12 +188,12 @@ def test_numbers_are_written_for_people(written: str, expected: str) -> None:
 
 
 def test_texts_that_train_and_test_share_are_told_and_left_out_rows_counted(comparison: Comparison) -> None:
-    facts = comparison.measurements[0].data
+    known = comparison.measurements[0].data
     told = {}
     for shared in (0, 7):
-        data = facts.model_copy(update={"shared": shared, "dropped": 2, "without_text": {"train": 1234}})
+        data = known.model_copy(update={"shared": shared, "dropped": 2, "without_text": {"train": 1234}})
         told[shared] = compare(comparison.experiment, changed(results_of(comparison), "full", data=data))
-    assert "7 of train also stand in test; 2 were dropped" in content.facts(told[7])["Texts shared"]
-    assert content.facts(told[7])["Rows without text"] == "1,234 of train"
+    assert "7 of train also stand in test; 2 were dropped" in facts(told[7])["Texts shared"]
+    assert facts(told[7])["Rows without text"] == "1,234 of train"
     assert any("drop_shared: true" in line for line in limits.caveats(told[7]))
     assert not any("drop_shared" in line for line in limits.caveats(told[0]))

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from loralab.comparison import Comparison
 from loralab.folder import write_whole
 from loralab.report import advice, answer, charts, content, limits
+from loralab.report.conditions import facts
 from loralab.report.terminal import print_answer, print_table
 
 __all__ = ["print_answer", "print_table", "write_report"]
@@ -45,6 +46,7 @@ def _render(template: str, comparison: Comparison, drawn: Mapping[str, str]) -> 
         advice=advice,
         answer=answer,
         content=content,
+        facts=facts,
         limits=limits,
         # The SVG is drawn by vl-convert, which escapes the texts in it.
         charts={name: Markup(svg) for name, svg in drawn.items()},
