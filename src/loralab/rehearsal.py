@@ -12,8 +12,9 @@ import numpy as np
 
 from loralab.engine.batches import Indices, Step, evaluation_batches, training_steps
 from loralab.engine.evaluation import BATCHES, predict
+from loralab.engine.frozen import frozen_weights_light
 from loralab.engine.optimise import Optimiser
-from loralab.engine.setup import Ready, set_up
+from loralab.engine.setup import Ready, build_anew, set_up
 from loralab.engine.stepping import Stepper
 from loralab.experiment import Trial
 from loralab.failures import attempted
@@ -59,7 +60,9 @@ def _rehearse(trial: Trial, watch: Watch, micro_batch: int) -> Rehearsal:
     ready = set_up(trial, meter)
     set_up_at = time.perf_counter()
     watch(Progress(trial.id, "training"))
-    steps, training, validation = _train_and_validate(ready, trial, meter, micro_batch)
+    anew = partial(build_anew, ready, trial, meter)
+    with frozen_weights_light(ready.network, trial.method, ready.precision, anew):
+        steps, training, validation = _train_and_validate(ready, trial, meter, micro_batch)
     ready.network.zero_grad()
     release_memory()
     watch(Progress(trial.id, "evaluating"))

@@ -23,8 +23,9 @@ from loralab.engine.checkpoints import (
     restore_random_state,
 )
 from loralab.engine.evaluation import predict
+from loralab.engine.frozen import frozen_weights_light
 from loralab.engine.optimise import Optimiser
-from loralab.engine.setup import Ready, set_up
+from loralab.engine.setup import Ready, build_anew, set_up
 from loralab.engine.stepping import Stepper
 from loralab.errors import DivergedError
 from loralab.experiment import Trial
@@ -83,7 +84,8 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
     if trial.learning_rate is not None:
         file = ResultsFolder(folder).checkpoint_file(trial)
         checkpoints = Checkpoints(file, trial, data.sha256(), micro_batch)
-        fitted = _fit(ready, trial, meter, watch, checkpoints, micro_batch)
+        with frozen_weights_light(network, trial.method, ready.precision, partial(build_anew, ready, trial, meter)):
+            fitted = _fit(ready, trial, meter, watch, checkpoints, micro_batch)
     is_final = trial.stage == "final"
     with meter.phase("evaluation"):
         telling = Teller(watch, trial, "evaluating")

@@ -91,6 +91,12 @@ def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Bu
     return Built(trial.method.adapt(loaded), loaded.head, head_sha256)
 
 
+def build_anew(ready: Ready, trial: Trial, meter: Meter) -> Any:
+    """Return the network as the trial began with it, on the device."""
+    with meter.phase("loading"):
+        return build(trial, ready.tokenizer, ready.data).network.to(ready.device)
+
+
 def _checkpoint_gradients(network: Any) -> None:
     """Keep few activations and compute the others again. The re-entrant form would need an input with a gradient."""
     # transformers 5 gives it another name, and 6 will drop the old one.
