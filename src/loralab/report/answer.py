@@ -21,11 +21,16 @@ def sentence(comparison: Comparison) -> str:
     seeds = len(baseline.measurements)
     lead = (
         f"Over {seeds} {'seed' if seeds == 1 else 'seeds'} and {facts.rows['test']:,} test {items(comparison)}, "
-        f"{baseline.name} reached {numbers.score_spread(baseline.scores[metric.name], metric)} {metric.phrase}"
+        f"{baseline.name} reached {_reached(numbers.score_spread(baseline.scores[metric.name], metric), metric)}"
     )
     if baseline.is_void:
         lead += f", but {why_not_judged(baseline, comparison)}"
     return "; ".join([lead, *(_beside(arm, comparison) for arm in comparison.others)]) + "."
+
+
+def _reached(score: str, metric: Metric) -> str:
+    """Put a score into words: '67.1 % accuracy', 'a perplexity of 171.9'."""
+    return f"a {metric.phrase} of {score}" if metric.scale == "log" else f"{score} {metric.phrase}"
 
 
 def _beside(arm: ArmSummary, comparison: Comparison) -> str:
