@@ -99,7 +99,14 @@ def main() -> None:
         looked = list(pool.map(partial(simulate, looks=AUTO_LOOKS), SEQUENTIAL))
         fixed = list(pool.map(simulate, GRID))
     noise = _noise(given.experiments)
-    write({"fixed": f"{noise}\n\n{fixed_table(fixed)}", "looks": looked_table(looked), "sparse": sparse_table(sparse)})
+    write(
+        {
+            "summary": f"{noise}\n\n{summary_table(fixed)}",
+            "fixed": fixed_table(fixed),
+            "sparse": sparse_table(sparse),
+            "looks": looked_table(looked),
+        }
+    )
 
 
 def keep(
@@ -262,6 +269,22 @@ def fixed_table(cells: Sequence[dict[str, float]]) -> str:
         for cell in cells
     ]
     return _table(["seeds", "items", "seed variance", "chance", "arms", *COLUMNS.values()], rows)
+
+
+def summary_table(cells: Sequence[dict[str, float]]) -> str:
+    """One row a number of seeds: the least and the most of every column over its cells."""
+
+    def range_of(name: str, found: Sequence[dict[str, float]]) -> str:
+        low, high = min(cell[name] for cell in found), max(cell[name] for cell in found)
+        return f"{low:.1f} to {high:.1f}" if name == "width" else f"{100 * low:.1f} to {100 * high:.1f} %"
+
+    names = [name for name in COLUMNS if name != "seen_beside"]
+    counts = sorted({cell["seeds"] for cell in cells})
+    rows = [
+        [f"{count:g}", *(range_of(name, [cell for cell in cells if cell["seeds"] == count]) for name in names)]
+        for count in counts
+    ]
+    return _table(["seeds", *(COLUMNS[name] for name in names)], rows)
 
 
 def sparse_table(cells: Sequence[dict[str, float]]) -> str:
