@@ -187,7 +187,7 @@ def test_the_last_word_is_found_without_the_blanks_behind_it(
     stream = make_stream(documents("before it", text), tokenizer, last_word=True)
     assert stream.last_words is not None
     begin, end = stream.last_words[1]
-    assert tokenizer.decode(stream.tokens[begin:end].tolist()).strip() == word
+    assert tokenizer.decode(stream.tokens[begin:end].tolist()) == word
     assert set(stream.owners[begin:end]) == {1}
 
 
