@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from architectures import DECODERS, load_language_model, save_language_model
 from loralab.engine.setup import _checkpoint_gradients
-from loralab.methods import Full, Lora, Method
+from loralab.methods import Full, Lora, Method, Peft
 from loralab.pretrained import parts_of
 from loralab.tasks.likelihood import NOT_COUNTED, summed_loss, token_losses
 from test_tied import CASES, METHODS
@@ -140,6 +140,12 @@ def test_whatever_trains_a_tied_model_gets_the_plain_gradients(
 ) -> None:
     """The tied weight's gradient has two parts, from the embedding and from the output."""
     assert_same_gradients(adapted(METHODS[method][0], tied[architecture]), batch)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_an_output_may_keep_weights_that_it_does_not_use(tied: dict[str, Path], batch: Batch) -> None:
+    method = Peft.model_validate({"peft_type": "TINYLORA", "targets": ["attention", "output"]})
+    assert_same_gradients(adapted(method, tied["llama"]), batch)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
