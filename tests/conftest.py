@@ -95,6 +95,22 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def toy_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tied language model of words."""
+    from toy_language import save_gpt2
+
+    return save_gpt2(tmp_path_factory.mktemp("toy-gpt2"))
+
+
+@pytest.fixture(scope="session")
+def byte_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Language models of bytes, by architecture."""
+    from toy_language import save_byte_model
+
+    return {name: save_byte_model(tmp_path_factory.mktemp(name), name) for name in ("gpt2", "llama")}
+
+
+@pytest.fixture(scope="session")
 def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six labels."""
     return write_data(tmp_path_factory.mktemp("six-labels"), list(WORDS))

@@ -11,6 +11,7 @@ import numpy as np
 
 from conftest import FILLERS, WORDS, save_tokenizer, write_jsonl
 from loralab.data import Documents
+from loralab.tasks import CausalLM
 from loralab.tasks.examples import NOWHERE, Stream
 
 if TYPE_CHECKING:
@@ -21,6 +22,22 @@ END = "<|endoftext|>"
 
 def documents(*texts: str) -> Documents:
     return Documents(tuple(f"test/{number}" for number in range(len(texts))), texts)
+
+
+# Of one token, of a window's size and one more or less, of several windows; letters of several bytes.
+TEXTS = documents(
+    "The cat saw the dog near the river.",
+    "x",
+    "naïve café, 中文 😀",
+    "exactly fifteen",
+    "exactly sixteen.",
+    "one more: sixteen",
+    "A longer text, which takes several windows of sixteen tokens; the last of them is moved back so that it is full.",
+)
+
+
+def language_task(**changes: Any) -> CausalLM:
+    return CausalLM.model_validate({"data": "nothing is read", "block_size": 16, **changes})
 
 
 def byte_tokenizer() -> PreTrainedTokenizerBase:
@@ -34,6 +51,14 @@ def byte_tokenizer() -> PreTrainedTokenizerBase:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
+
+
+def save_byte_model(folder: Path, architecture: str) -> Path:
+    """Save a language model of bytes with 64 positions, and its tokenizer."""
+    from architectures import save_language_model
+
+    byte_tokenizer().save_pretrained(folder)
+    return save_language_model(folder, architecture, vocab_size=257, eos_token_id=0)
 
 
 def stream_of(lengths: Sequence[int]) -> Stream:

@@ -136,7 +136,10 @@ class CausalLM(Settings):
                 f"task.block_size: this model reads at most {tokenizer.model_max_length} tokens, not {self.block_size}"
             )
         if tokenizer.eos_token_id is None:
-            raise UserError("model: its tokenizer has no end-of-text token, which stands between documents")
+            raise UserError(
+                "model: its tokenizer has no end-of-text token, which stands between documents\n"
+                "  take a decoder, such as GPT-2 or Llama"
+            )
 
     def load(self, model: str, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Loaded:  # noqa: ARG002 - as other tasks
         """Load the pretrained model in float32. Nothing of it is new."""
