@@ -159,6 +159,56 @@ def finished(tmp_path_factory: pytest.TempPathFactory, toy_experiment: Experimen
     return folder
 
 
+def language_file(model: Path, corpus: Path, elsewhere: Path) -> dict[str, Any]:
+    """The content of a small experiment file with a language model; `elsewhere` is one set to score on besides."""
+    passages = {"source": str(elsewhere), "last_word": True, "rows": 6}
+    return {
+        "baseline": "full",
+        "seeds": [0, 1],
+        "margin": {"log_perplexity": 0.1},
+        "conditions": {
+            "model": str(model),
+            "task": {
+                "kind": "causal-lm",
+                "data": str(corpus),
+                "block_size": 32,
+                "evaluate": {"elsewhere": str(elsewhere), "passages": passages},
+            },
+            "epochs": 3,
+            "batch_size": 2,
+            "accumulation": 2,
+            "precision": "float32",
+        },
+        "arms": {
+            "full": {"method": {"kind": "full"}, "learning_rates": [3e-3]},
+            "lora": {
+                "method": {"kind": "lora", "rank": 4, "alpha": 8, "targets": ["attention", "output"]},
+                "learning_rates": [1e-2],
+            },
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def language(tmp_path_factory: pytest.TempPathFactory, toy_gpt2: Path) -> dict[str, Any]:
+    """An experiment file with a language model: two topics are learnt, documents of two others come from elsewhere."""
+    from toy_language import write_corpus
+
+    corpus = write_corpus(tmp_path_factory.mktemp("corpus"), ["animal", "place"])
+    elsewhere = write_corpus(tmp_path_factory.mktemp("elsewhere"), ["colour", "time"], longest=20)
+    return language_file(toy_gpt2, corpus, elsewhere)
+
+
+@pytest.fixture(scope="session")
+def finished_language(tmp_path_factory: pytest.TempPathFactory, language: dict[str, Any]) -> Path:
+    """The results folder of that experiment, carried out in fresh processes."""
+    from loralab import api
+
+    folder = tmp_path_factory.mktemp("finished-language")
+    api.run(parse_experiment(language, "language.yaml"), folder)
+    return folder
+
+
 MakeExperiment = Callable[..., Experiment]
 
 
