@@ -108,6 +108,17 @@ def test_batch_size_padding_and_attention_do_not_change_it(
         assert (found.tokens, found.ids) == (alone.tokens, alone.ids)
 
 
+def test_a_padding_token_that_the_model_has_no_embedding_for_does_no_harm(byte_models: dict[str, Path]) -> None:
+    found = []
+    for special in ({}, {"pad_token": "[PAD]"}):
+        tokenizer = byte_tokenizer()
+        tokenizer.add_special_tokens(special)
+        windows = scoring_windows(make_stream(TEXTS, tokenizer), 16, 8, "document")
+        found.append(scored(language_task(), windows, network_of(byte_models["gpt2"]), tokenizer))
+    assert tokenizer.pad_token_id == 257
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("padded", [False, True], ids=["no mask", "padding mask"])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("architecture", DECODERS)

@@ -170,7 +170,8 @@ class CausalLM(Settings):
         places = np.minimum(places, len(tokens) - 2)
         scored = inside & (places + 1 >= chosen.firsts[:, None]) & examples.count(places + 1)
         batch = {
-            "input_ids": np.where(inside, tokens[places], tokenizer.pad_token_id),
+            # Not the padding token: one that was added to the tokenizer alone has no embedding.
+            "input_ids": np.where(inside, tokens[places], tokenizer.eos_token_id),
             "labels": np.where(scored, tokens[places + 1], -100),
         }
         if not inside.all():
