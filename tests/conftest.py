@@ -95,6 +95,22 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def toy_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tied language model of words."""
+    from toy_language import save_gpt2
+
+    return save_gpt2(tmp_path_factory.mktemp("toy-gpt2"))
+
+
+@pytest.fixture(scope="session")
+def byte_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Language models of bytes, by architecture."""
+    from toy_language import save_byte_model
+
+    return {name: save_byte_model(tmp_path_factory.mktemp(name), name) for name in ("gpt2", "llama")}
+
+
+@pytest.fixture(scope="session")
 def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six labels."""
     return write_data(tmp_path_factory.mktemp("six-labels"), list(WORDS))
@@ -140,6 +156,56 @@ def finished(tmp_path_factory: pytest.TempPathFactory, toy_experiment: Experimen
 
     folder = tmp_path_factory.mktemp("finished")
     api.run(toy_experiment, folder)
+    return folder
+
+
+def language_file(model: Path, corpus: Path, elsewhere: Path) -> dict[str, Any]:
+    """The content of a small experiment file with a language model; `elsewhere` is one set to score on besides."""
+    passages = {"source": str(elsewhere), "last_word": True, "rows": 6}
+    return {
+        "baseline": "full",
+        "seeds": [0, 1],
+        "margin": {"log_perplexity": 0.1},
+        "conditions": {
+            "model": str(model),
+            "task": {
+                "kind": "causal-lm",
+                "data": str(corpus),
+                "block_size": 32,
+                "evaluate": {"elsewhere": str(elsewhere), "passages": passages},
+            },
+            "epochs": 3,
+            "batch_size": 2,
+            "accumulation": 2,
+            "precision": "float32",
+        },
+        "arms": {
+            "full": {"method": {"kind": "full"}, "learning_rates": [3e-3]},
+            "lora": {
+                "method": {"kind": "lora", "rank": 4, "alpha": 8, "targets": ["attention", "output"]},
+                "learning_rates": [1e-2],
+            },
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def language(tmp_path_factory: pytest.TempPathFactory, toy_gpt2: Path) -> dict[str, Any]:
+    """An experiment file with a language model: two topics are learnt, documents of two others come from elsewhere."""
+    from toy_language import write_corpus
+
+    corpus = write_corpus(tmp_path_factory.mktemp("corpus"), ["animal", "place"])
+    elsewhere = write_corpus(tmp_path_factory.mktemp("elsewhere"), ["colour", "time"], longest=20)
+    return language_file(toy_gpt2, corpus, elsewhere)
+
+
+@pytest.fixture(scope="session")
+def finished_language(tmp_path_factory: pytest.TempPathFactory, language: dict[str, Any]) -> Path:
+    """The results folder of that experiment, carried out in fresh processes."""
+    from loralab import api
+
+    folder = tmp_path_factory.mktemp("finished-language")
+    api.run(parse_experiment(language, "language.yaml"), folder)
     return folder
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loralab.differences import differences
+from loralab.experiment import UNTOUCHED
 from loralab.fairness import ByArm
 from loralab.results import Measurement
 from loralab.statistics.estimate import Estimate
 from loralab.tasks import Task
 from loralab.tasks.metrics import Metric
-
-BEFORE = "before"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def forgetting(arms: ByArm, untouched: Measurement | None, task: Task, draws: in
         return None
     # It is one and the same for every seed: nothing of it is drawn.
     before = {seed: untouched for seeds in trained.values() for seed in seeds}
-    changes = differences({BEFORE: before, **trained}, BEFORE, metrics, task, draws)
+    changes = differences({UNTOUCHED: before, **trained}, UNTOUCHED, metrics, task, draws)
     of_seeds = {
         name: {
             seed: tuple(found.scores[m.name] - untouched.scores[m.name] for m in metrics) for seed, found in own.items()

@@ -332,7 +332,9 @@ def parts_of(network: Any) -> tuple[nn.Module, nn.Module] | None:
 
     model = network
     if isinstance(network, PeftModel):
-        if not isinstance(network.base_model, BaseTuner):
+        tuner = network.base_model
+        # Prompts are no tuner, and Shadow, which is one, runs a small network beside the whole.
+        if not isinstance(tuner, BaseTuner) or type(tuner).forward is not BaseTuner.forward:
             return None
         model = network.get_base_model()
     if model.config.model_type not in _PLAIN_OUTPUT:

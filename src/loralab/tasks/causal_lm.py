@@ -126,6 +126,8 @@ class CausalLM(Settings):
     ) -> Windows:
         last_word = isinstance(source, EvaluationSet) and source.last_word
         stream = make_stream(documents, tokenizer, last_word=last_word)
+        if not stream.owned_before[-1]:
+            raise UserError(f"data: the model's tokenizer makes no token of what {source.source} is scored on")
         return scoring_windows(stream, self.block_size, self.steps_of_scoring, source.context)
 
     def _check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -134,7 +136,10 @@ class CausalLM(Settings):
                 f"task.block_size: this model reads at most {tokenizer.model_max_length} tokens, not {self.block_size}"
             )
         if tokenizer.eos_token_id is None:
-            raise UserError("model: its tokenizer has no end-of-text token, which stands between documents")
+            raise UserError(
+                "model: its tokenizer has no end-of-text token, which stands between documents\n"
+                "  take a decoder, such as GPT-2 or Llama"
+            )
 
     def load(self, model: str, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Loaded:  # noqa: ARG002 - as other tasks
         """Load the pretrained model in float32. Nothing of it is new."""
@@ -158,14 +163,15 @@ class CausalLM(Settings):
         import torch
 
         assert isinstance(examples, Windows)
-        tokens, counted = examples.stream.tokens, examples.is_counted
+        tokens = examples.stream.tokens
         chosen = examples.take(np.asarray(indices))
         places = chosen.starts[:, None] + np.arange(chosen.lengths.max())  # (batch, tokens)
         inside = places < chosen.ends[:, None]
         places = np.minimum(places, len(tokens) - 2)
-        scored = inside & (places + 1 >= chosen.firsts[:, None]) & counted[places + 1]
+        scored = inside & (places + 1 >= chosen.firsts[:, None]) & examples.count(places + 1)
         batch = {
-            "input_ids": np.where(inside, tokens[places], tokenizer.pad_token_id),
+            # Not the padding token: one that was added to the tokenizer alone has no embedding.
+            "input_ids": np.where(inside, tokens[places], tokenizer.eos_token_id),
             "labels": np.where(scored, tokens[places + 1], -100),
         }
         if not inside.all():
@@ -241,14 +247,11 @@ def _by_document(examples: Examples, outputs: npt.NDArray[np.float32]) -> Docume
     for start, first, end, found in zip(examples.starts, examples.firsts, examples.ends, outputs, strict=True):
         of_token[:, first : end + 1] = found[first - 1 - start : end - start].T
         scored[first : end + 1] = True
-    counted = scored & examples.is_counted
+    counted = scored & examples.count(np.arange(len(scored)))
     owners = stream.owners[counted]
     last_words = None
     if stream.last_words is not None:
-        ends = (np.flatnonzero(stream.owners == number)[-1] + 1 for number in range(count))
-        last_words = tuple(
-            bool(of_token[1, begin:end].all()) for begin, end in zip(stream.last_words, ends, strict=True)
-        )
+        last_words = tuple(bool(of_token[1, begin:end].all()) for begin, end in stream.last_words)
     return DocumentScores(
         ids=stream.ids,
         nats=tuple(float(nats) for nats in np.bincount(owners, of_token[0, counted], count)),

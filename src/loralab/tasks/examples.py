@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,13 @@ class Stream:
     owners: Tokens  # (tokens): the number of the document that a token is of, or NOWHERE
     ids: tuple[str, ...]  # of the documents
     bytes: tuple[int, ...]  # of the documents in UTF-8
-    last_words: tuple[int, ...] | None = None  # where in `tokens` the last word of each document begins, if asked for
+    # Of each document, from where to before where in `tokens` its last word stands, if asked for.
+    last_words: tuple[tuple[int, int], ...] | None = None
+
+    @cached_property
+    def owned_before(self) -> Indices:
+        """How many of the tokens before each place, and before the end, are of a document, (tokens + 1)."""
+        return np.concatenate([[0], np.cumsum(self.owners != NOWHERE, dtype=np.int64)])
 
 
 @dataclass(frozen=True)
@@ -98,18 +105,19 @@ class Windows:
     @property
     def weights(self) -> Indices:
         """How many tokens of each window count."""
-        counted = np.concatenate([[0], np.cumsum(self.is_counted)])
-        return np.asarray(counted[self.ends + 1] - counted[self.firsts], dtype=np.int64)
+        if self.between_too:
+            return self.ends + 1 - self.firsts
+        owned = self.stream.owned_before  # counted once: a step asks for its few windows alone
+        return np.asarray(owned[self.ends + 1] - owned[self.firsts])
 
     @property
     def tokens(self) -> int:
         """How many tokens there are in all, each counted once."""
         return int(self.weights.sum())
 
-    @property
-    def is_counted(self) -> npt.NDArray[np.bool_]:
-        """Tell of each token of the stream whether it counts where it is predicted, (tokens)."""
-        return np.asarray((self.stream.owners != NOWHERE) | self.between_too)
+    def count(self, places: Indices) -> npt.NDArray[np.bool_]:
+        """Tell of the tokens at `places` of the stream whether they count where they are predicted, (...)."""
+        return np.asarray((self.stream.owners[places] != NOWHERE) | self.between_too)
 
 
 Examples = Texts | Windows

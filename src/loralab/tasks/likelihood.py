@@ -8,7 +8,7 @@ piece is taken at once, while its logits stand in memory, as Liger's kernel does
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,11 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from loralab.pretrained import parts_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 Tensor = torch.Tensor
-Head = nn.Module
 
 NOT_COUNTED = -100  # a label that adds nothing, as torch and transformers have it
 PIECE = 2**24  # logits at a time: 64 MB in float32
@@ -33,8 +29,8 @@ def summed_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     each (batch, tokens).
     """
     hidden, labels, head = _counted(network, batch)
-    weights = list(head.parameters()) if isinstance(head, nn.Module) else []
-    loss: Tensor = _PiecewiseLoss.apply(hidden, labels, head, *weights)  # type: ignore[no-untyped-call]
+    trained = [weight for weight in head.parameters() if weight.requires_grad]
+    loss: Tensor = _PiecewiseLoss.apply(hidden, labels, head, *trained)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -54,7 +50,7 @@ def token_losses(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     return losses
 
 
-def _counted(network: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+def _counted(network: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, nn.Module]:
     """Return what the network makes of the tokens whose label counts, the labels, and what makes logits of the first.
 
     Where the logits can't be made apart, they are what is returned first, and nothing is left to be made of them.
@@ -87,27 +83,28 @@ class _PiecewiseLoss(torch.autograd.Function):
     """The summed loss of (tokens, width) under a head; its gradients are made on the way forward, piece by piece."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, labels: Tensor, head: Any, *weights: Tensor) -> Tensor:
-        trained = [weight for weight in weights if weight.requires_grad]
+    def forward(ctx: Any, hidden: Tensor, labels: Tensor, head: Any, *trained: Tensor) -> Tensor:
         total = torch.zeros((), device=hidden.device)
         of_hidden: list[Tensor] = []
-        of_trained: list[Tensor] = []
+        of_trained: dict[int, Tensor] = {}  # by place; TinyLoRA keeps a weight in the head that isn't used there
         for piece, own in _pieces(hidden, labels, head):
             with torch.enable_grad():
                 leaf = piece.detach().requires_grad_(ctx.needs_input_grad[0])
                 loss = cross_entropy(head(leaf).float(), own, reduction="sum")
-                others = list(torch.autograd.grad(loss, [leaf, *trained] if leaf.requires_grad else trained))
+                wanted = [leaf, *trained] if leaf.requires_grad else trained
+                others = list(torch.autograd.grad(loss, wanted, allow_unused=True))
             total += loss.detach()
             if leaf.requires_grad:
                 of_hidden.append(others.pop(0))
-            of_trained = [old.add_(new) for old, new in zip(of_trained, others, strict=True)] if of_trained else others
+            for place, gradient in enumerate(others):
+                if gradient is not None:
+                    of_trained[place] = of_trained[place].add_(gradient) if place in of_trained else gradient
         ctx.of_hidden = torch.cat(of_hidden) if of_hidden else None
-        by_weight = dict(zip(map(id, trained), of_trained, strict=True))
-        ctx.of_weights = [by_weight.get(id(weight)) for weight in weights]
+        ctx.of_trained = [of_trained.get(place) for place in range(len(trained))]
         return total
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         (scale,) = upstream
-        of_hidden, *of_weights = (None if made is None else made * scale for made in (ctx.of_hidden, *ctx.of_weights))
-        return of_hidden, None, None, *of_weights
+        of_hidden, *of_trained = (None if made is None else made * scale for made in (ctx.of_hidden, *ctx.of_trained))
+        return of_hidden, None, None, *of_trained

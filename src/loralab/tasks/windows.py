@@ -10,6 +10,7 @@ import numpy as np
 
 from loralab.data.corpus import Context
 from loralab.data.documents import Documents
+from loralab.errors import UserError
 from loralab.tasks.examples import NOWHERE, Indices, Stream, Windows
 
 if TYPE_CHECKING:
@@ -35,15 +36,27 @@ def make_stream(documents: Documents, tokenizer: PreTrainedTokenizerBase, *, las
         owners[begin : begin + len(piece)] = number
     last_words = None
     if last_word:
-        inside = map(_last_word, documents.texts, encoded["offset_mapping"])
-        last_words = tuple(int(begin + place) for begin, place in zip(begins, inside, strict=True))
+        inside = [
+            _last_word(name, text, offsets)
+            for name, text, offsets in zip(documents.ids, documents.texts, encoded["offset_mapping"], strict=True)
+        ]
+        last_words = tuple(
+            (int(begin + first), int(begin + end)) for begin, (first, end) in zip(begins, inside, strict=True)
+        )
     return Stream(tokens, owners, documents.ids, tuple(len(text.encode()) for text in documents.texts), last_words)
 
 
-def _last_word(text: str, offsets: Sequence[tuple[int, int]]) -> int:
-    """Return which token is the first to hold a character of the text's last word."""
-    word = len(text.rstrip()) - len(text.rsplit(maxsplit=1)[-1])
-    return next(place for place, (_, end) in enumerate(offsets) if end > word)
+def _last_word(name: str, text: str, offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return from which to before which token there are characters of the text's last word, not of blanks behind it.
+
+    Raises UserError where the tokenizer makes no token of it.
+    """
+    word_end = len(text.rstrip())
+    word = word_end - len(text.rsplit(maxsplit=1)[-1])
+    places = [place for place, (begin, end) in enumerate(offsets) if end > word and begin < word_end]
+    if not places:
+        raise UserError(f"{name}: the model's tokenizer makes no token of its last word, {text[word:word_end]!r}")
+    return places[0], places[-1] + 1
 
 
 def training_blocks(stream: Stream, block_size: int) -> Windows:
