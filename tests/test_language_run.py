@@ -153,7 +153,6 @@ def test_the_report_speaks_of_perplexity_and_documents(finished_language: Path) 
     assert "Perplexity, elsewhere" in html
 
 
-@pytest.mark.xfail(strict=True, reason="'Texts shared' and 'Scoring a text' stand in every report")
 def test_the_report_calls_no_document_a_text(finished_language: Path) -> None:
     report = (finished_language / "report.md").read_text(encoding="utf-8")
     assert re.findall(r"(?i)\btexts?\b.*", report) == []

@@ -194,6 +194,6 @@ def test_texts_that_train_and_test_share_are_told_and_left_out_rows_counted(comp
         data = known.model_copy(update={"shared": shared, "dropped": 2, "without_text": {"train": 1234}})
         told[shared] = compare(comparison.experiment, changed(results_of(comparison), "full", data=data))
     assert "7 of train also stand in test; 2 were dropped" in facts(told[7])["Texts shared"]
-    assert facts(told[7])["Rows without text"] == "1,234 of train"
+    assert facts(told[7])["Empty rows"] == "1,234 of train"
     assert any("drop_shared: true" in line for line in limits.caveats(told[7]))
     assert not any("drop_shared" in line for line in limits.caveats(told[0]))

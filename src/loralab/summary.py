@@ -46,8 +46,8 @@ COSTS = (
     Quantity("saved_bytes", "Size on disk", "size on disk", "bytes", lambda m: m.saved.bytes if m.saved else None),
     Quantity(
         "serving_seconds",
-        "Scoring a text",
-        "time to score a text",
+        "Scoring an item",
+        "time to score an item",
         "s",
         lambda m: m.seconds.evaluation / sum(m.data.rows[name] for name in m.trial.conditions.task.final_sets),
     ),

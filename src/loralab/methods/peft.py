@@ -23,6 +23,7 @@ _REFUSED = {
     "LORA": "take kind lora, whose settings have names of their own",
     "ADALORA": "it moves rank between layers by a call after every step, which the training loop doesn't make",
     "CPT": "it needs a loss of its own, over examples in its prompt, and the training loop takes the task's",
+    "LILY": "its router averages over the batch, so that an answer depends on other texts, and on tokens to come",
     "MULTITASK_PROMPT_TUNING": "it needs to be told which task every text belongs to",
     "POLY": "it needs to be told which task every text belongs to",
     "XLORA": "it mixes adapters that were trained before",

@@ -75,6 +75,6 @@ def _turns(arm: str, baseline: str, even: BreakEven) -> str:
             f"of {baseline}."
         )
     return (
-        f"Unmerged, {arm} scores slower: after about {numbers.about(even.count)} texts the training time that it saved "
-        "is spent; merging the adapter avoids it."
+        f"Unmerged, {arm} scores slower: after about {numbers.about(even.count)} scored the training time that it "
+        "saved is spent; merging the adapter avoids it."
     )

@@ -26,8 +26,9 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         "Model": conditions.model,
         "Data": f"{task.data.source}: " + ", ".join(f"{count:,} {split}" for split, count in data.rows.items()),
         "Tokens": ", ".join(f"{count:,} {split}" for split, count in data.tokens.items()),
-        "Texts shared": f"{data.shared:,} of train also stand in test; {data.dropped:,} were dropped for it",
-        "Rows without text": ", ".join(f"{count:,} of {split}" for split, count in data.without_text.items()) or "none",
+        f"{task.item.capitalize()}s shared": f"{data.shared:,} of train also stand in test; {data.dropped:,} were "
+        "dropped for it",
+        "Empty rows": ", ".join(f"{count:,} of {split}" for split, count in data.without_text.items()) or "none",
         **_of_the_task(task, data),
         "Training": f"{length}, {batch} {task.example}s a step, AdamW, warm-up over "
         f"{100 * conditions.warmup:g} % of the steps, then {SCHEDULES[conditions.schedule]}, weight decay "

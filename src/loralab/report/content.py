@@ -243,6 +243,16 @@ def confusions(comparison: Comparison) -> dict[str, list[list[int]]]:
     return summed
 
 
+def about_loading(comparison: Comparison) -> str:
+    """Say what will be read on the terminal when an adapter with a new head is loaded; nothing where none is new."""
+    if all(found.sameness.head_sha256 is None for found in comparison.measurements):
+        return ""
+    return (
+        " (for an adapter, transformers first says that the base model has no head; PEFT then puts the trained one in "
+        "place)"
+    )
+
+
 def loading(comparison: Comparison) -> Mapping[str, str]:
     """For each arm, the lines that load the model of its first seed, run in the results folder."""
     lines = {}
