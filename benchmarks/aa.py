@@ -55,7 +55,7 @@ def main() -> None:
         low=100 * low,
         high=100 * high,
         margin=numbers.margin(found[0].experiment.primary_margin, found[0].experiment.primary_metric),
-        machine=f"{machine.device_name}, {machine.threads} threads, torch {machine.versions['torch']}",
+        machine=f"{machine.device_name}, torch {machine.versions['torch']}",
     )
     Path(__file__).with_name("aa.md").write_text(text + "\n".join(map(row, found)) + "\n", encoding="utf-8")
     if claimed > MOST_OF_TWENTY / 20 * len(found):
