@@ -44,7 +44,8 @@ def build(folder: Path, tokenizer: Path) -> None:
 
     torch.manual_seed(0)
     GPT2LMHeadModel(GPT2Config()).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
+    # Whatever model it was made for, this one reads 1,024 tokens.
+    AutoTokenizer.from_pretrained(tokenizer, model_max_length=GPT2Config().n_positions).save_pretrained(folder)
 
 
 def experiment(model: Path, data: Path) -> Experiment:
