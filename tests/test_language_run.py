@@ -145,7 +145,7 @@ def test_the_verdict_is_about_log_perplexity(comparison: Comparison) -> None:
 
 def test_the_report_speaks_of_perplexity_and_documents(finished_language: Path) -> None:
     report = (finished_language / "report.md").read_text(encoding="utf-8")
-    assert re.search(r"Over 2 seeds and 12 test documents, full reached [\d.]+ ± [\d.]+ perplexity", report)
+    assert re.search(r"Over 2 seeds and 12 test documents, full reached a perplexity of [\d.]+ ± [\d.]+;", report)
     for heading in ("Perplexity", "Bits per byte", "Perplexity, elsewhere", "Last word, passages"):
         assert f"| {heading} |" in report
     html = (finished_language / "report.html").read_text(encoding="utf-8")
