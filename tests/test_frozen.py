@@ -51,6 +51,16 @@ def test_frozen_matrices_are_light_inside_and_what_is_looked_up_or_trained_is_no
     assert model.lm_head.weight is model.transformer.wte.weight
 
 
+@pytest.mark.parametrize("name", ["transformer.h.0.mlp.c_fc", "lm_head"])
+def test_a_frozen_weight_that_moved_is_not_hidden_from_its_check(name: str) -> None:
+    network = adapted(LORA)
+    with frozen_weights_light(network, LORA, "bfloat16", lambda: adapted(LORA)), torch.no_grad():
+        network.get_base_model().get_submodule(name).weight[0, 0] += 1
+    found = network.get_base_model().get_submodule(name).weight
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, adapted(LORA).get_base_model().get_submodule(name).weight)
+
+
 def test_what_was_trained_meanwhile_stays() -> None:
     network = adapted(LORA)
     with frozen_weights_light(network, LORA, "bfloat16", lambda: adapted(LORA)), torch.no_grad():
