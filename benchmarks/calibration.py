@@ -33,6 +33,7 @@ from loralab.statistics.decisions import LEVEL, Direction, MarginAnswer, judge
 from loralab.statistics.estimate import Estimate, crossed
 from loralab.statistics.needed import are_settled
 from loralab.statistics.resampling import resample
+from marks import put
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "statistics.md"
 SKILL = 1.8  # of every arm: about 83 % right
@@ -323,12 +324,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def write(tables: Mapping[str, str]) -> None:
     """Put each table into the document, after its mark."""
-    text = DOCUMENT.read_text(encoding="utf-8")
     for mark, table in tables.items():
-        begin, end = f"<!-- {mark}: benchmarks/calibration.py -->", f"<!-- end of {mark} -->"
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
-    DOCUMENT.write_text(text, encoding="utf-8")
+        put(DOCUMENT, mark, table)
     print(*tables.values(), sep="\n\n")
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from loralab import Comparison, Experiment, read_experiment, run
 from loralab.report import numbers
+from marks import put
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "results" / "wikitext2-gpt2-mini.md"
-BEGIN, END = "<!-- gpt2: benchmarks/gpt2.py -->", "<!-- end of gpt2 -->"
 STEPS = 2
 
 
@@ -32,8 +32,7 @@ def main() -> None:
     if not (model / "config.json").exists():
         build(model, given.tokenizer)
     text = table(run(experiment(model, given.data), given.out / "run"))
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    put(DOCUMENT, "gpt2", text)
     print(text)
 
 

@@ -26,9 +26,9 @@ from loralab.plan import choose, final_trials
 from loralab.pretrained import load_tokenizer
 from loralab.progress import Silent
 from loralab.results import Measurement
+from marks import put
 
 HERE = Path(__file__).parent
-TABLE_BEGINS, TABLE_ENDS = "<!-- table -->", "<!-- end of table -->"
 BATCH_SIZE, MAX_LENGTH, TEST_ROWS = 8, 512, 64
 RATES = {"full": 2e-5, "lora": 3e-4}
 Row = dict[str, Any]
@@ -152,11 +152,7 @@ def write_table(rows: list[Row], given: argparse.Namespace) -> None:
                 f"| {who} | {method} | {found[0]['steps']} | {speeds[who]:.2f} | {ratios[0]} | {ratios[1]} | "
                 f"{memory:.2f} GB | {evaluated:.1f} |"
             )
-    readme = HERE / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(TABLE_BEGINS)
-    after = rest.split(TABLE_ENDS)[1]
-    text = "\n".join([before + TABLE_BEGINS, *lines, TABLE_ENDS + after])
-    readme.write_text(text, encoding="utf-8")
+    put(HERE / "README.md", "table", "\n".join(lines))
 
 
 def _contestants(rows: list[Row]) -> list[str]:

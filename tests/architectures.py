@@ -145,7 +145,7 @@ def round_trip(method: Method, base: Path, folder: Path, steps: int = 3) -> Roun
     optimizer = torch.optim.AdamW([found for found in network.parameters() if found.requires_grad], lr=2e-2)
     network.train()
     for _ in range(steps):
-        TASK.loss(network, texts).loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(TASK.loss(network, texts).loss)
         optimizer.step()
         optimizer.zero_grad()
     trained = logits(network, texts)

@@ -11,6 +11,15 @@ from conftest import write_jsonl
 Rows = list[dict[str, Any]]
 
 
+def written(folder: Path, files: dict[str, str | bytes]) -> Path:
+    """Write the files into `folder`, by their names in it; return it."""
+    for name, content in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
 def write_json(file: Path, rows: Rows) -> None:
     file.write_text(json.dumps(rows), encoding="utf-8")
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from data_files import written
 from loralab.data.corpus import Corpus
 from loralab.errors import MistakesError, UserError
 
@@ -66,14 +67,6 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
     "no rows": ({"train.csv": "text\n"}, {}, "train: no rows"),
     "files without text": ({"train/a.txt": "", "train/b.txt": "\n"}, {}, "train: no row has text"),
 }
-
-
-def written(folder: Path, files: dict[str, str | bytes]) -> Path:
-    for name, content in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
 
 
 @pytest.mark.parametrize(("files", "changes", "expected"), REFUSED.values(), ids=REFUSED.keys())

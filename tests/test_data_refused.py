@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from conftest import write_jsonl
-from data_files import FORMS, numbered_rows, write_parquet
+from data_files import FORMS, numbered_rows, write_parquet, written
 from loralab.data.sources import Data
 from loralab.errors import MistakesError, UserError
 
@@ -114,14 +114,6 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
     "a test without rows": ({"train.csv": "text,label\nx,0\ny,1\n"}, {}, "test: no rows are left for it"),
     "train all shared": ({"train.csv": CSV, "test.csv": CSV}, {"drop_shared": True}, "train: no rows are left for it"),
 }
-
-
-def written(folder: Path, files: dict[str, str | bytes]) -> Path:
-    for name, content in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
 
 
 @pytest.mark.parametrize(("files", "changes", "expected"), REFUSED.values(), ids=REFUSED.keys())

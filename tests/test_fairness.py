@@ -112,3 +112,17 @@ def test_an_arm_with_other_seeds_is_exempt_from_what_seeds_draw(plain: Experimen
     assert comparison.fairness.is_fair
     assert [it.name for it in comparison.fairness.exempt] == ["data order", "head initialisation", "tokens"]
     assert comparison.verdicts["lora"].gain.seeds == len(plain.seeds)
+
+
+def test_what_is_exempt_for_two_reasons_counts_once(plain: Experiment, like: Measurement) -> None:
+    """A language model has no new head, and an arm with other seeds would have another one."""
+    arms = plain.arms | {"lora": plain.arms["lora"].model_copy(update={"seed_offset": 100})}
+    other = plain.model_copy(update={"arms": arms})
+    made = made_up(like, other, lambda arm, seed: hits(0.9, 200))
+    headless = {
+        name: one.model_copy(update={"sameness": one.sameness.model_copy(update={"head_sha256": None})})
+        for name, one in made.items()
+    }
+    exempt = compare(other, headless).fairness.exempt
+    assert [it.name for it in exempt] == ["data order", "head initialisation", "tokens"]
+    assert exempt[1].seen == "no weight is new"

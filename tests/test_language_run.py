@@ -19,8 +19,6 @@ import yaml
 from loralab import api
 from loralab.comparison import Comparison
 from loralab.data import CorpusData, Documents
-from loralab.engine.batches import Step
-from loralab.engine.stepping import Stepper
 from loralab.experiment import Trial
 from loralab.files import parse_experiment
 from loralab.plan import tuning_trials
@@ -29,8 +27,9 @@ from loralab.tasks import CausalLM
 from loralab.tasks.items import CorpusScores
 from loralab.train import attempt
 from test_run import scores, wait_until
-from test_train import Stopped, carry_out, silent, trial_of
+from test_train import carry_out, silent, trial_of
 from toy_language import save_gpt2
+from trouble import let_memory_run_out, stopped_after
 
 MakeTrial = Callable[..., Trial]
 
@@ -226,20 +225,8 @@ def test_a_trial_goes_on_from_its_checkpoint_with_the_same_numbers_bit_for_bit(
     model = save_gpt2(tmp_path / "model", resid_pdrop=0.1, attn_pdrop=0.1)
     trial = make_trial(arm, model=str(model), early_stopping=5, validations_per_epoch=2, epochs=1)
     whole = carry_out(trial, tmp_path / "whole", silent)
-    monkeypatch.setattr("loralab.engine.checkpoints.EVERY", 0.0)
-    monkeypatch.setattr("loralab.engine.checkpoints.COST", float("inf"))
-    take, taken = Stepper.take, list[Step]()
-
-    def stopping(self: Stepper, step: Step) -> Any:
-        if len(taken) == 7:
-            raise Stopped
-        taken.append(step)
-        return take(self, step)
-
-    monkeypatch.setattr(Stepper, "take", stopping)
-    with pytest.raises(Stopped):
+    with stopped_after(7, monkeypatch):
         carry_out(trial, tmp_path / "stopped", silent)
-    monkeypatch.setattr(Stepper, "take", take)
     resumed = carry_out(trial, tmp_path / "stopped", silent)
     assert resumed.course.resumed == (7,)
     assert (resumed.items, resumed.curve, resumed.sameness) == (whole.items, whole.curve, whole.sameness)
@@ -251,14 +238,7 @@ def test_where_memory_runs_out_smaller_parts_give_the_same_training(
 ) -> None:
     trial = make_trial(batch_size=5, accumulation=1, epochs=1)
     whole = attempt(trial, tmp_path / "whole", silent)
-    loss = CausalLM.loss
-
-    def short_of_memory(self: CausalLM, network: Any, batch: Any, weights: Any = None) -> Any:
-        if len(batch["labels"]) > 2:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return loss(self, network, batch, weights)
-
-    monkeypatch.setattr(CausalLM, "loss", short_of_memory)
+    let_memory_run_out(CausalLM, "loss", 2, monkeypatch)
     parts = attempt(trial, tmp_path / "parts", silent)
     assert isinstance(whole, Measurement)
     assert isinstance(parts, Measurement)

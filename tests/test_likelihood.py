@@ -89,7 +89,7 @@ def gradients(
     """The mean over the tokens that count, and its gradients."""
     network.zero_grad()
     mean = loss(network, batch) / (batch["labels"] != NOT_COUNTED).sum()
-    mean.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(mean)
     return mean.item(), {name: weight.grad for name, weight in network.named_parameters() if weight.requires_grad}
 
 
@@ -199,7 +199,7 @@ def test_in_half_precision_the_gradients_are_float32_and_nearly_the_plain_ones(
         with torch.autocast("cpu", torch.bfloat16):
             mean = loss(network, batch) / 21
         assert mean.dtype == torch.float32
-        mean.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(mean)
         found.append((mean.item(), {name: w.grad for name, w in network.named_parameters() if w.requires_grad}))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-3)
     for name, gradient in found[1][1].items():

@@ -37,7 +37,8 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def logits(network: Any) -> torch.Tensor:
     network.eval()
     with torch.inference_mode():
-        return network(input_ids=TOKENS).logits  # type: ignore[no-any-return]
+        found: torch.Tensor = network(input_ids=TOKENS).logits
+    return found
 
 
 @dataclass(frozen=True)

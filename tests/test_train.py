@@ -10,7 +10,6 @@ import torch
 from conftest import MakeExperiment, save_model
 from loralab import api, train
 from loralab.engine.batches import Step
-from loralab.engine.stepping import Stepper
 from loralab.errors import DivergedError, UserError
 from loralab.experiment import Experiment, Trial
 from loralab.plan import Choice, final_trials, tuning_trials
@@ -18,6 +17,7 @@ from loralab.progress import Progress
 from loralab.results import Failure, Measurement
 from loralab.tasks.items import LabelScores
 from loralab.train import attempt
+from trouble import let_memory_run_out, stopped_after
 
 
 def trial_of(experiment: Experiment, arm: str = "full", seed: int = 0, **changes: Any) -> Trial:
@@ -210,10 +210,6 @@ def test_half_precision_in_training_leaves_float32_in_scores_and_files(
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
-class Stopped(Exception):  # noqa: N818 - it stands for a kill, which is no error of the trial's
-    """Stands for a SIGKILL."""
-
-
 def test_a_trial_goes_on_from_its_checkpoint_with_the_same_numbers_bit_for_bit(
     make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,22 +220,9 @@ def test_a_trial_goes_on_from_its_checkpoint_with_the_same_numbers_bit_for_bit(
     )
     trial = trial_of(experiment, "lora")
     whole = carry_out(trial, tmp_path / "whole", silent)
-    monkeypatch.setattr("loralab.engine.checkpoints.EVERY", 0.0)
-    monkeypatch.setattr("loralab.engine.checkpoints.COST", float("inf"))
-    take = Stepper.take
     for stops in (4, 7):  # stopped twice, the second time after it had gone on
-        taken: list[Step] = []
-
-        def stopping(self: Stepper, step: Step, taken: list[Step] = taken, stops: int = stops) -> Any:
-            if len(taken) == stops:
-                raise Stopped
-            taken.append(step)
-            return take(self, step)
-
-        monkeypatch.setattr(Stepper, "take", stopping)
-        with pytest.raises(Stopped):
+        with stopped_after(stops, monkeypatch):
             carry_out(trial, tmp_path / "stopped", silent)
-    monkeypatch.setattr(Stepper, "take", take)
     resumed = carry_out(trial, tmp_path / "stopped", silent)
     assert resumed.course.resumed == (4, 11)
     assert resumed.items == whole.items
@@ -253,22 +236,9 @@ def test_a_trial_in_smaller_parts_goes_on_in_these_parts(
     make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = trial_of(make_experiment())
-    monkeypatch.setattr("loralab.engine.checkpoints.EVERY", 0.0)
-    monkeypatch.setattr("loralab.engine.checkpoints.COST", float("inf"))
-    take = Stepper.take
     for folder in (tmp_path / "a", tmp_path / "b"):
-        taken: list[Step] = []
-
-        def stopping(self: Stepper, step: Step, taken: list[Step] = taken) -> Any:
-            if len(taken) == 5:
-                raise Stopped
-            taken.append(step)
-            return take(self, step)
-
-        monkeypatch.setattr(Stepper, "take", stopping)
-        with pytest.raises(Stopped):
+        with stopped_after(5, monkeypatch):
             train.carry_out(trial, folder, silent, micro_batch=3)
-    monkeypatch.setattr(Stepper, "take", take)
     assert train.carry_out(trial, tmp_path / "a", silent, micro_batch=8).course.resumed == ()
     found = attempt(trial, tmp_path / "b", silent)
     assert isinstance(found, Measurement)
@@ -294,14 +264,7 @@ def test_where_memory_runs_out_smaller_parts_give_the_same_training(
     model = save_model(tmp_path / "model", dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0)
     trial = trial_of(with_conditions(make_experiment, model=str(model)))
     whole = attempt(trial, tmp_path / "whole", silent)
-    loss = Classification.loss
-
-    def short_of_memory(self: Classification, network: Any, batch: Any, weights: Any) -> Any:
-        if len(batch["labels"]) > 3:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return loss(self, network, batch, weights)
-
-    monkeypatch.setattr(Classification, "loss", short_of_memory)
+    let_memory_run_out(Classification, "loss", 3, monkeypatch)
     parts = attempt(trial, tmp_path / "parts", silent)
     assert isinstance(whole, Measurement)
     assert isinstance(parts, Measurement)
@@ -319,14 +282,7 @@ def test_where_memory_runs_out_in_evaluation_its_batches_alone_are_halved(
 
     trial = trial_of(make_experiment())
     whole = carry_out(trial, tmp_path / "whole", silent)
-    outputs = Classification.outputs
-
-    def short_of_memory(self: Classification, network: Any, batch: Any) -> Any:
-        if len(batch["labels"]) > 8:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return outputs(self, network, batch)
-
-    monkeypatch.setattr(Classification, "outputs", short_of_memory)
+    let_memory_run_out(Classification, "outputs", 8, monkeypatch)
     parts = carry_out(trial, tmp_path / "parts", silent)
     assert parts.course.micro_batch == 8
     assert isinstance(whole.items, LabelScores)

@@ -135,7 +135,11 @@ def inspect(experiment: Experiment) -> dict[str, Parameters]:
 
     Raises UserError with every mistake of the arms at once.
     """
-    return _apart(partial(inspect_arms, match(experiment)))
+    return _inspect(match(experiment))
+
+
+def _inspect(matched: Experiment) -> dict[str, Parameters]:
+    return _apart(partial(inspect_arms, matched))
 
 
 def _apart(work: Callable[[Watch], T]) -> T:
@@ -148,7 +152,7 @@ def forecast(experiment: Experiment, watcher: Watcher | None = None) -> Forecast
     """Take a few real steps of every arm, each in a process of its own, and forecast what the experiment will take."""
     watcher, experiment = watcher or Silent(), match(experiment)
     # All arms' mistakes at once; and the first arm no longer pays for starting the server of processes.
-    inspect(experiment)
+    _inspect(experiment)
     trials = {trial.arm: trial for trial in certain_trials(experiment) if trial.learning_rate is not None}
     arms: dict[str, ArmForecast] = {}
     with TemporaryDirectory() as scratch:
@@ -192,7 +196,7 @@ def _look_ahead(experiment: Experiment, folder: ResultsFolder) -> None:
     known = folder.experiment().arms if folder.holds_experiment() else {}
     if experiment.arms.keys() - known.keys():
         with suppress(ProcessEndedError):  # what nobody foresaw is told by the trials that meet it
-            inspect(experiment)
+            _inspect(experiment)
 
 
 def _finished(experiment: Experiment, kept: ResultsFolder) -> Results:

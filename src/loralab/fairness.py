@@ -85,14 +85,15 @@ def examine(arms: ByArm, budgets: Mapping[str, int]) -> Fairness:
     found = {name: seeds for name, seeds in arms.items() if seeds}
     moved = [name for name, seeds in found.items() if _has_other_seeds(seeds)]
     early = any(one.trial.conditions.early_stopping for seeds in found.values() for one in seeds.values())
+    has_new_head = any(one.sameness.head_sha256 is not None for seeds in found.values() for one in seeds.values())
     exempt = []
     for shared in SHARED:
-        if shared.is_drawn and moved:
+        if shared.name == HEAD and not has_new_head:
+            exempt.append(Deviation(HEAD, "no weight is new"))
+        elif shared.is_drawn and moved:
             exempt.append(Deviation(shared.name, f"{', '.join(moved)}: other seeds, by design"))
         elif shared.name in ENDS_EARLY and early:
             exempt.append(Deviation(shared.name, "training may stop early"))
-    if all(one.sameness.head_sha256 is None for seeds in found.values() for one in seeds.values()):
-        exempt.append(Deviation(HEAD, "no weight is new"))
     deviations = [deviation for shared in SHARED if (deviation := _deviation(shared, found))]
     tries = {name: budgets[name] for name in found}
     if len(set(tries.values())) > 1:

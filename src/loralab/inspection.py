@@ -53,7 +53,7 @@ def memory_is_told(model: str) -> Iterator[None]:
     """Raise UserError where the memory runs out inside."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # libraries have many types for it; what isn't it is raised again
         if not is_out_of_memory(error):
             raise
         raise UserError(f"model: {model} doesn't fit into the memory that is free here: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from loralab.data.columns import read_texts
 from loralab.data.cutting import articles, headings
 from loralab.data.documents import CorpusData, Documents
-from loralab.data.locate import find_splits, is_on_hub, read_splits
+from loralab.data.locate import find_splits, is_on_hub, read_splits, source_alone
 from loralab.data.records import Columns, Reader, Records, gather, shortened
 from loralab.data.rows import Indices, stratified_order
 from loralab.data.sampling import Drawing, RowCounts, draw, refuse, too_many_asked
@@ -49,11 +49,7 @@ class Corpus(Settings):
     clean_markup: bool = False  # '<br />' and entities become what they stand for, other tags vanish
     seed: NonNegativeInt = Field(default=0, description="draws the sample and the splits that are held out")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_source_alone(cls, value: Any) -> Any:
-        """Read `data: wikitext` as `data: {source: wikitext}`."""
-        return {"source": value} if isinstance(value, str) else value
+    _from_source_alone = model_validator(mode="before")(source_alone)
 
     @property
     def columns(self) -> Columns:
@@ -109,11 +105,7 @@ class EvaluationSet(Settings):
     seed: NonNegativeInt = 0  # draws the sample
     last_word: bool = False  # score whether the last word of each document is predicted right, as LAMBADA asks
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_source_alone(cls, value: Any) -> Any:
-        """Read a source alone as `{source: ...}`."""
-        return {"source": value} if isinstance(value, str) else value
+    _from_source_alone = model_validator(mode="before")(source_alone)
 
     @model_validator(mode="after")
     def _asks_each_document_alone(self) -> EvaluationSet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from loralab.data import docstrings
 from loralab.data.folders import find_in_file, find_in_folder, inner_folder
@@ -14,6 +15,11 @@ from loralab.data.records import Columns, Reader, Records, Table, gather, number
 from loralab.data.splits import SplitNames
 from loralab.errors import UserError
 from loralab.hub import is_hub_id
+
+
+def source_alone(value: Any) -> Any:
+    """Read `data: stanfordnlp/imdb` as `data: {source: stanfordnlp/imdb}`: for settings that have a source."""
+    return {"source": value} if isinstance(value, str) else value
 
 
 def is_on_hub(source: str) -> bool:

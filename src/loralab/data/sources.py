@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from loralab.data.columns import Cells, read_cells
 from loralab.data.labels import number_labels
-from loralab.data.locate import is_on_hub, read_splits
+from loralab.data.locate import is_on_hub, read_splits, source_alone
 from loralab.data.records import Columns, Records, common_names, gather, shortened
 from loralab.data.rows import LabelledData, Rows, stratified_order
 from loralab.data.sampling import Drawing, RowCounts, draw, refuse
@@ -39,11 +39,7 @@ class Data(Settings):
     clean_markup: bool = False  # '<br />' and entities become what they stand for, other tags vanish
     seed: NonNegativeInt = Field(default=0, description="draws the sample and the splits that are held out")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_source_alone(cls, value: Any) -> Any:
-        """Read `data: stanfordnlp/imdb` as `data: {source: stanfordnlp/imdb}`."""
-        return {"source": value} if isinstance(value, str) else value
+    _from_source_alone = model_validator(mode="before")(source_alone)
 
     @field_validator("text", mode="before")
     @classmethod

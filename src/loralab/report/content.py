@@ -154,8 +154,7 @@ def fairness(comparison: Comparison) -> list[str]:
 def forgetting(comparison: Comparison) -> Table:
     """What training changed, in the domain and elsewhere: perplexity before, and each arm's change."""
     found = comparison.forgetting
-    if found is None:
-        return Table([], [])
+    assert found is not None
     before = comparison.untouched.scores
     rows = [["before training", *(numbers.score(before[m.name].mean, m) for m in found.metrics), ""]]
     for arm in found.of_seeds:

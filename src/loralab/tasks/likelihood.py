@@ -30,6 +30,7 @@ def summed_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """
     hidden, labels, head = _counted(network, batch)
     trained = [weight for weight in head.parameters() if weight.requires_grad]
+    # torch (2.13) gives `apply` no types.
     loss: Tensor = _PiecewiseLoss.apply(hidden, labels, head, *trained)  # type: ignore[no-untyped-call]
     return loss
 
