@@ -32,6 +32,28 @@ def test_evaluation_sees_every_row_once(lengths: np.ndarray, batch_size: int) ->
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
 
 
+@given(LENGTHS, st.integers(1, 20), st.integers(100, 2000))
+def test_a_limit_of_tokens_holds_for_every_batch_and_leaves_no_row_out(
+    lengths: np.ndarray, batch_size: int, limit: int
+) -> None:
+    limited = {"batch_size": batch_size, "batch_tokens": limit, "accumulation": 1, "epochs": 1}
+    planned = training_steps(lengths, conditions(**limited), seed=0)
+    for batches in ([step.batches[0] for step in planned], evaluation_batches(lengths, batch_size, limit)):
+        assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+        assert all(len(batch) <= batch_size for batch in batches)
+        assert all(len(batch) == 1 or lengths[batch].max() * len(batch) <= limit for batch in batches)
+
+
+def test_a_limit_of_tokens_makes_large_batches_of_short_texts_and_small_ones_of_long_texts() -> None:
+    lengths = np.repeat([10, 500], 100)
+    planned = training_steps(lengths, conditions(batch_size=50, batch_tokens=2000, epochs=1), seed=0)
+    largest = {10: 0, 500: 0}
+    for batch in (batch for step in planned for batch in step.batches):
+        longest = int(lengths[batch].max())
+        largest[longest] = max(largest[longest], len(batch))
+    assert largest == {10: 50, 500: 4}
+
+
 def test_the_order_depends_on_the_seed_and_nothing_else() -> None:
     lengths = np.arange(1, 201)
     ids = [str(i) for i in range(200)]

@@ -15,6 +15,7 @@ from architectures import load_language_model, save_language_model
 from conftest import MakeExperiment, save_tokenizer
 from loralab.engine.batches import Step
 from loralab.engine.optimise import Optimiser
+from loralab.engine.prefix import FrozenPrefix
 from loralab.engine.stepping import Stepper
 from loralab.errors import UserError
 from loralab.inspection import inspect_arms
@@ -50,6 +51,7 @@ def stepper(
     tokenizer: PreTrainedTokenizerBase,
     make_experiment: MakeExperiment,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> Callable[[int], tuple[Stepper, list[dict[str, torch.Tensor]]]]:
     """Makes a stepper on windows of unlike token counts, and the gradients that each of its steps is about to take."""
     windows = scoring_windows(make_stream(TEXTS, tokenizer), 16, 8, "document")
@@ -66,7 +68,8 @@ def stepper(
 
         monkeypatch.setattr(Optimiser, "step", keep)
         optimiser = Optimiser(network, trial, 1, "float32")
-        return Stepper(optimiser, language_task(), windows, tokenizer, None, micro_batch), taken
+        prefix = FrozenPrefix(network, windows.lengths, tmp_path, limit=0)
+        return Stepper(optimiser, language_task(), windows, tokenizer, None, micro_batch, prefix), taken
 
     return make
 

@@ -57,7 +57,7 @@ def test_line_ends_of_windows_make_no_difference(wiki: Corpus, tmp_path: Path) -
     with_others.mkdir()
     texts = {"train": wikitext(*range(40)), "validation": wikitext(50, 51), "test": wikitext(60, 61, 62)}
     windows = written(with_others, **{name: text.replace("\n", "\r\n") for name, text in texts.items()})
-    assert windows.read().sha256() == wiki.read().sha256()
+    assert windows.read().sha256 == wiki.read().sha256
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
@@ -159,7 +159,7 @@ def test_the_hub_has_a_line_a_row(monkeypatch: pytest.MonkeyPatch, wiki: Corpus,
     monkeypatch.setattr(datasets, "load_dataset", lambda *asked: {("owner/wikitext", "raw"): found}[asked])
     corpus = Corpus(source="owner/wikitext", configuration="raw")
     assert corpus.is_on_hub()
-    assert corpus.read().sha256() == wiki.read().sha256()
+    assert corpus.read().sha256 == wiki.read().sha256
 
 
 def test_the_embedded_corpus_is_read_without_its_labels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_what_is_held_out_depends_on_the_seed_and_not_on_the_sample(tmp_path: Pa
     assert (len(whole.train), len(whole.validation), len(whole.test)) == (32, 8, 10)
     assert set(some.test.ids) < set(whole.test.ids)
     assert not set(some.train.ids) & {*whole.test.ids, *some.validation.ids}
-    assert whole.sha256() == corpus.read().sha256()
+    assert whole.sha256 == corpus.read().sha256
     assert whole.test.ids != corpus.model_copy(update={"seed": 1}).read().test.ids
 
 
@@ -216,10 +216,8 @@ def test_the_hash_sees_every_text_id_split_and_name() -> None:
         *({split: documents} for split in ("train", "validation", "test") for documents in (other, renamed)),
         *({"others": {name: documents}} for name in ("lambada", "ptb") for documents in (one, other, renamed)),
     ]
-    assert len({data.sha256(), *(replace(data, **change).sha256() for change in changed)}) == 13
-    assert (
-        replace(data, others={"a": one, "b": other}).sha256() == replace(data, others={"b": other, "a": one}).sha256()
-    )
+    assert len({data.sha256, *(replace(data, **change).sha256 for change in changed)}) == 13
+    assert replace(data, others={"a": one, "b": other}).sha256 == replace(data, others={"b": other, "a": one}).sha256
 
 
 def test_a_source_alone_stands_for_a_corpus_and_survives_its_file() -> None:

@@ -65,7 +65,7 @@ def test_every_form_gives_the_same_texts_and_labels(texts: list[str], labels: li
             write(Path(folder) / f"rows{ending}", rows)
             found[name] = Data(source=f"{folder}/rows{ending}").read()
     for read in found.values():
-        assert read.sha256() == found["JSON lines"].sha256()
+        assert read.sha256 == found["JSON lines"].sha256
         assert read.label_names == found["JSON lines"].label_names
 
 

@@ -49,7 +49,7 @@ def test_the_time_of_all_pieces_is_read_off_between_those_that_were_timed(monkey
 
 
 def rehearsal(**changes: object) -> Rehearsal:
-    seconds = {"training": 10.0, "validation": 2.0, "tuning": 1.0, "final": 5.0, "saving": 1.0}
+    seconds = {"training": 10.0, "validation": 2.0, "final": 5.0, "saving": 1.0}
     fields = {f"{name}_seconds": value for name, value in seconds.items()}
     memory = {"training_memory": 500, "evaluation_memory": 100, "free_memory": 1000, "micro_batch": 8, "spent": 0.0}
     return Rehearsal.model_validate({"parameters": Parameters(trainable=1, total=2), **fields, **memory, **changes})
@@ -60,7 +60,7 @@ def test_the_whole_is_the_sum_of_its_trials(make_experiment: MakeExperiment) -> 
     experiment = make_experiment()
     found = Forecast(experiment, {name: ArmForecast(rehearsal(), overhead=4.0) for name in experiment.arms})
     assert count_trials(experiment) == (13, 16)
-    assert found.seconds() == (6 * 17 + 6 * 26 + 9, 6 * 17 + 6 * 26 + 9 + 3 * 17)
+    assert found.seconds() == (6 * 16 + 6 * 26 + 9, 6 * 16 + 6 * 26 + 9 + 3 * 16)
 
 
 def test_an_arm_that_needs_more_memory_than_is_free_does_not_fit() -> None:

@@ -12,6 +12,7 @@ from loralab.data.sources import Data
 from loralab.files import parse_experiment
 from loralab.plan import tuning_trials
 from loralab.tasks.classification import Classification
+from loralab.tasks.examples import Texts
 from loralab.train import carry_out
 
 PAIRS = Rows(ids=("a", "b"), texts=(("the cat", "the red river"), ("snow", "rain of the")), labels=(0, 1))
@@ -48,30 +49,36 @@ def task(max_length: int = 16) -> Classification:
     return Classification(data=Data(source="rows.csv", text=("premise", "hypothesis")), max_length=max_length)
 
 
+def cut(examples: Texts, column: Any) -> list[list[int]]:
+    """Return a column of all tokens, text by text."""
+    bounds = zip(examples.starts, examples.starts + examples.lengths, strict=True)
+    return [column[start:end].tolist() for start, end in bounds]
+
+
 def test_a_pair_is_tokenised_as_its_tokenizer_joins_pairs() -> None:
     tokenizer = pair_tokenizer()
     examples = task().tokenise(PAIRS, tokenizer)
-    assert tokenizer.decode(examples.input_ids[0]) == "[CLS] the cat [SEP] the red river [SEP]"
-    assert examples.token_type_ids == [[0] * 4 + [1] * 4, [0] * 3 + [1] * 4]
+    assert tokenizer.decode(cut(examples, examples.stream)[0]) == "[CLS] the cat [SEP] the red river [SEP]"
+    assert cut(examples, examples.types) == [[0] * 4 + [1] * 4, [0] * 3 + [1] * 4]
 
 
 def test_types_that_are_all_zero_are_left_to_the_model() -> None:
     single = Rows(ids=("a",), texts=("the cat",), labels=(0,))
-    assert task().tokenise(single, pair_tokenizer()).token_type_ids is None
-    assert task().tokenise(PAIRS, pair_tokenizer(types=False)).token_type_ids is None
+    assert task().tokenise(single, pair_tokenizer()).types is None
+    assert task().tokenise(PAIRS, pair_tokenizer(types=False)).types is None
 
 
 def test_a_pair_is_cut_to_the_length_and_counted() -> None:
     examples = task(max_length=7).tokenise(PAIRS, pair_tokenizer())
-    assert [len(tokens) for tokens in examples.input_ids] == [7, 7]
-    assert examples.token_type_ids == [[0] * 4 + [1] * 3, [0] * 3 + [1] * 4]
+    assert [len(tokens) for tokens in cut(examples, examples.stream)] == [7, 7]
+    assert cut(examples, examples.types) == [[0] * 4 + [1] * 3, [0] * 3 + [1] * 4]
     assert examples.truncated == 1
 
 
 def test_a_decoder_gets_a_line_break_between_the_texts() -> None:
     tokenizer = pair_tokenizer(has_separator=False)
     examples = task().tokenise(PAIRS, tokenizer)
-    assert examples.input_ids == [
+    assert cut(examples, examples.stream) == [
         tokenizer("the cat\nthe red river")["input_ids"],
         tokenizer("snow\nrain of the")["input_ids"],
     ]
@@ -81,7 +88,7 @@ def test_a_text_of_which_the_tokenizer_leaves_nothing_still_has_a_token() -> Non
     tokenizer = pair_tokenizer(has_separator=False)
     assert tokenizer("\x01")["input_ids"] == []
     examples = task().tokenise(Rows(("a", "b"), ("\x01", "the cat"), (0, 1)), tokenizer)
-    assert examples.input_ids[0] == [tokenizer.unk_token_id]
+    assert cut(examples, examples.stream)[0] == [tokenizer.unk_token_id]
     batch = task().collate(examples, [0, 1], tokenizer)
     assert batch["attention_mask"].tolist() == [[1, 0], [1, 1]]
 

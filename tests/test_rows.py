@@ -33,7 +33,7 @@ def test_the_hash_of_the_data_sees_every_text_label_and_split() -> None:
     other = Rows(("a", "b"), ("x", "z"), (0, 1))
     relabelled = Rows(("a", "b"), ("x", "y"), (1, 1))
     hashes = {
-        LabelledData(*splits, label_names=("n", "p")).sha256()
+        LabelledData(*splits, label_names=("n", "p")).sha256
         for splits in [(rows, rows, rows), (other, rows, rows), (rows, other, rows), (rows, rows, relabelled)]
     }
     assert len(hashes) == 4

@@ -72,8 +72,8 @@ def test_a_sample_is_stratified_and_contained_in_a_larger_one(toy_data: Path) ->
 
 def test_reading_twice_gives_the_same_data(toy_data: Path) -> None:
     data = Data(source=str(toy_data), rows=RowCounts(train=30, test=12))
-    assert data.read().sha256() == data.read().sha256()
-    assert data.read().sha256() != data.model_copy(update={"seed": 1}).read().sha256()
+    assert data.read().sha256 == data.read().sha256
+    assert data.read().sha256 != data.model_copy(update={"seed": 1}).read().sha256
 
 
 def test_a_line_may_hold_characters_that_end_lines_elsewhere(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_accumulated_small_batches_take_the_step_of_one_large_batch(
     losses = {}
     for name, batches in cuts.items():
         steps = [Step(tuple(batches), 1.0, validates=True)]
-        monkeypatch.setattr("loralab.train.training_steps", lambda *_, steps=steps: steps)
+        monkeypatch.setattr("loralab.fitting.training_steps", lambda *_, steps=steps: steps)
         losses[name] = carry_out(trial_of(experiment), tmp_path / name, silent).items
     assert isinstance(losses["whole"], LabelScores)
     assert isinstance(losses["parts"], LabelScores)

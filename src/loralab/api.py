@@ -58,7 +58,7 @@ def run(
     carrying = _Carrying(ResultsFolder(Path(folder)), place or LocalProcesses(), watcher)
     _look_ahead(experiment, carrying.folder)
     with carrying.folder.locked():
-        carrying.folder.keep_experiment(experiment, data.sha256())
+        carrying.folder.keep_experiment(experiment, data.sha256)
         at_most = count_trials(experiment)[1]
         carrying.finish(tuning_trials(experiment), at_most)
         carrying.finish(extra_trials(experiment, carrying.results), at_most)

@@ -24,6 +24,13 @@ class DivergedError(Exception):
         super().__init__(f"{what} was {loss} at step {step}")
 
 
+class LosingError(Exception):
+    """A learning rate that is so far behind another of its arm that it isn't tried to the end."""
+
+    def __init__(self, step: int, score: float, best: float) -> None:
+        super().__init__(f"at step {step} validation gave {score:.4g}, and another learning rate {best:.4g}")
+
+
 def unknown_name(what: str, name: str, known: Sequence[str]) -> str:
     """Return that no `what` is called `name`, and the nearest of the known names, or all where none is near."""
     close = get_close_matches(name, known, n=1)

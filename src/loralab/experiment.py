@@ -40,16 +40,22 @@ class Conditions(Settings):
     task: Task
     epochs: PositiveInt | None = None  # three, where steps aren't given either
     steps: PositiveInt | None = None  # optimizer steps, instead of epochs
-    batch_size: PositiveInt = 8  # texts in a forward pass
+    batch_size: PositiveInt = 8  # texts in a forward pass,
+    batch_tokens: PositiveInt | None = None  # or fewer, where they would be more tokens than these, padding counted
     accumulation: PositiveInt = 1  # forward passes in an optimizer step
     warmup: Share = 0.1  # share of the steps in which the learning rate rises
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # how the learning rate falls to zero then, or stays
     weight_decay: NonNegativeFloat = 0.01  # not on biases and norms
     max_grad_norm: PositiveFloat = 1.0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of training; scores and saved models are float32
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of training and its validation; the rest is float32
     validations_per_epoch: PositiveInt = 1
     # Training ends after so many validations in a row without a better score, and the best one's weights are kept.
     early_stopping: PositiveInt | None = None
+    # A tuning trial ends early where its validation loss is more than so many times the best that another learning rate
+    # of its arm had at the same step.
+    give_up: Annotated[float, Field(gt=1)] | None = None
+    # What frozen layers make of the texts, where it can't change, is kept in a file of at most so many GB.
+    frozen_cache: NonNegativeFloat = 4.0
     gradient_checkpointing: bool = False  # less memory for activations, about a third more time
 
     @model_validator(mode="before")
@@ -237,3 +243,8 @@ class Trial(Settings):
         """A readable name, unique within an experiment and fit for a file."""
         rate = "" if self.learning_rate is None else f"-lr{self.learning_rate:g}"
         return f"{self.stage}-{self.arm}{rate}-seed{self.seed}"
+
+    @property
+    def may_be_given_up(self) -> bool:
+        """Whether it needn't be carried out to its end where it loses."""
+        return self.stage == "tuning" and self.conditions.give_up is not None

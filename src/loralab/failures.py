@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from loralab.errors import DivergedError, UserError
+from loralab.errors import DivergedError, LosingError, UserError
 from loralab.experiment import Trial
 from loralab.memory import is_out_of_memory
 from loralab.results import Failure
@@ -32,6 +32,8 @@ def _failure(trial: Trial, error: Exception) -> Failure:
         raise UserError(f"the disk is full ({error}); make room and start again: what is finished is kept") from error
     if isinstance(error, DivergedError):
         return Failure(trial=trial, reason="diverged", message=str(error))
+    if isinstance(error, LosingError):
+        return Failure(trial=trial, reason="losing", message=str(error))
     if is_out_of_memory(error):
         again = f"once there is more memory, remove trials/{trial.id}.json to carry it out again"
         return Failure(trial=trial, reason="out of memory", message=f"{error} ({again})")

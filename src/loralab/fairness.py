@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from loralab.experiment import Conditions
 from loralab.results import Measurement
 
 ByArm = Mapping[str, Mapping[int, Measurement]]  # arm -> seed of the design -> measurement
@@ -57,6 +58,13 @@ def _versions(found: Measurement) -> str:
 
 
 HEAD = "head initialisation"
+
+
+def _batch(conditions: Conditions) -> str:
+    texts = f"{conditions.batch_size} x {conditions.accumulation}"
+    return texts if conditions.batch_tokens is None else f"{texts}, {conditions.batch_tokens} tokens at most"
+
+
 SHARED = (
     Shared("model revision", lambda m: m.sameness.model_revision),
     Shared("data", lambda m: m.data.sha256),
@@ -65,7 +73,7 @@ SHARED = (
     Shared("steps", lambda m: _unless_early(m, m.sameness.steps)),
     Shared("planned steps", lambda m: m.course.planned_steps),
     Shared("tokens", lambda m: _unless_early(m, m.sameness.tokens), is_of_seed=True, is_drawn=True),
-    Shared("batch", lambda m: m.trial.conditions.batch_size * m.trial.conditions.accumulation),
+    Shared("batch", lambda m: _batch(m.trial.conditions)),
     Shared("schedule", lambda m: f"{m.trial.conditions.schedule}, warm-up {m.trial.conditions.warmup:g}"),
     Shared("weight decay", lambda m: m.trial.conditions.weight_decay),
     Shared("gradient clipping", lambda m: m.trial.conditions.max_grad_norm),

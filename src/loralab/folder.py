@@ -3,6 +3,7 @@
 experiment.json      the experiment, as last run
 trials/ID.json       a Measurement or a Failure
 checkpoints/         of trials under way
+tokens/              the texts, tokenised once for all trials
 models/ARM/seed-N-lrR/  the model of a final trial, with its tokenizer
 report.html, report.md, charts/
 """
@@ -10,6 +11,7 @@ report.html, report.md, charts/
 from __future__ import annotations
 
 import glob
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -117,6 +119,18 @@ class ResultsFolder:
         if found.trial != trial:
             raise self._of_another(_differences(found.trial, trial))
         return found
+
+    def best_validations(self, trial: Trial) -> dict[int, float]:
+        """Return the lowest tuning score after each step that other learning rates of a tuning trial's arm had."""
+        metric, best = trial.conditions.task.tuning_metric, dict[int, float]()
+        for file in sorted((self.path / "trials").glob(f"tuning-{glob.escape(trial.arm)}-lr*.json")):
+            found = _read(file)
+            others = trial.model_copy(update={"learning_rate": found.trial.learning_rate})
+            if isinstance(found, Measurement) and found.trial == others != trial:
+                for point in found.curve:
+                    if point.validation is not None:
+                        best[point.step] = min(point.validation[metric], best.get(point.step, math.inf))
+        return best
 
     def model_folder(self, trial: Trial) -> Path:
         """Return where the model of a final trial belongs."""

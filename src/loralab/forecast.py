@@ -31,10 +31,10 @@ class ArmForecast:
         found = self.rehearsal
         if isinstance(found, Failure):
             return None
-        ending = found.tuning_seconds
+        seconds = self.overhead + found.training_seconds + found.validation_seconds
         if stage == "final":  # its checks read and load once more, in a process of their own
-            ending = found.final_seconds + found.saving_seconds + self.overhead
-        return self.overhead + found.training_seconds + found.validation_seconds + ending
+            seconds += found.final_seconds + found.saving_seconds + self.overhead
+        return seconds
 
     @property
     def scoring_seconds(self) -> float | None:

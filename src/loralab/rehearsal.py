@@ -12,9 +12,9 @@ import numpy as np
 
 from loralab.engine.batches import Indices, Step, evaluation_batches, training_steps
 from loralab.engine.evaluation import BATCHES, predict
-from loralab.engine.frozen import frozen_weights_light
+from loralab.engine.fast import begin_training, fast_evaluation, fast_training, frozen_prefix
 from loralab.engine.optimise import Optimiser
-from loralab.engine.setup import Ready, build_anew, set_up
+from loralab.engine.setup import Ready, set_up
 from loralab.engine.stepping import Stepper
 from loralab.experiment import Trial
 from loralab.failures import attempted
@@ -34,7 +34,6 @@ class Rehearsal(Settings):
     parameters: Parameters
     training_seconds: float
     validation_seconds: float  # all validations of a trial together
-    tuning_seconds: float  # scoring validation at the end of a tuning trial
     final_seconds: float  # scoring test at the end of a final trial
     saving_seconds: float  # writing its model
     training_memory: int | None  # bytes, above what was resident before the model was loaded
@@ -44,37 +43,37 @@ class Rehearsal(Settings):
     spent: float  # seconds of the rehearsal after setting up
 
 
-def rehearse(trial: Trial, watch: Watch) -> Rehearsal | Failure:
-    """Take a few steps of `trial`, the longest texts among them. Raises UserError for what the user can put right."""
-    work = partial(_rehearse, trial, watch)
+def rehearse(trial: Trial, folder: Path, watch: Watch) -> Rehearsal | Failure:
+    """Take a few steps of `trial`, the longest texts among them. Raises UserError for what the user can put right.
+
+    `folder` keeps the tokens for the rehearsals to come.
+    """
+    work = partial(_rehearse, trial, folder, watch)
     return attempted(trial, lambda: in_parts_that_fit(trial.conditions.batch_size, work))
 
 
-def _rehearse(trial: Trial, watch: Watch, micro_batch: int) -> Rehearsal:
+def _rehearse(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Rehearsal:
     from accelerate import PartialState
 
     device = PartialState().device
     free = free_on(device)
     meter = Meter(device)
     watch(Progress(trial.id, "loading"))
-    ready = set_up(trial, meter)
+    ready = set_up(trial, folder, meter)
     set_up_at = time.perf_counter()
     watch(Progress(trial.id, "training"))
-    anew = partial(build_anew, ready, trial, meter)
-    with frozen_weights_light(ready.network, trial.method, ready.precision, anew):
-        steps, training, validation = _train_and_validate(ready, trial, meter, micro_batch)
+    with fast_training(ready, trial, meter, is_used_after=True):
+        steps, training, validation = _train_and_validate(ready, trial, folder, meter, micro_batch)
     ready.network.zero_grad()
     release_memory()
     watch(Progress(trial.id, "evaluating"))
-    with meter.phase("evaluation"):
-        tuning = _time_evaluation(ready, trial, "validation", micro_batch)
+    with meter.phase("evaluation"), fast_evaluation(ready):
         final = sum(_time_evaluation(ready, trial, name, micro_batch) for name in trial.conditions.task.final_sets)
     memory = meter.memory()
     return Rehearsal(
         parameters=ready.parameters,
         training_seconds=training,
         validation_seconds=validation * sum(step.validates for step in steps),
-        tuning_seconds=tuning,
         final_seconds=final,
         saving_seconds=_time_saving(ready, trial),
         training_memory=memory.training,
@@ -85,30 +84,40 @@ def _rehearse(trial: Trial, watch: Watch, micro_batch: int) -> Rehearsal:
     )
 
 
-def _train_and_validate(ready: Ready, trial: Trial, meter: Meter, micro_batch: int) -> tuple[list[Step], float, float]:
+def _train_and_validate(
+    ready: Ready, trial: Trial, folder: Path, meter: Meter, micro_batch: int
+) -> tuple[list[Step], float, float]:
     """Return the steps of the trial, the seconds that they will take, and those of one validation among them."""
     train = ready.splits["train"]
     steps = training_steps(train.lengths, trial.conditions, trial.seed)
     optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
-    stepper = Stepper(optimiser, trial.conditions.task, train, ready.tokenizer, ready.weights, micro_batch)
-    sizes = [sum(_padded(batch, train.lengths) for batch in step.batches) for step in steps]
-    optimiser.network.train()
+    prefix = frozen_prefix(ready, trial, folder)
+    stepper = Stepper(optimiser, trial.conditions.task, train, ready.tokenizer, ready.weights, micro_batch, prefix)
+    first_epoch = [step for step in steps if step.epoch <= 1]
+    sizes = [sum(_padded(batch, train.lengths) for batch in step.batches) for step in first_epoch]
+    epochs = len(steps) / len(first_epoch)
+    begin_training(optimiser.network, trial.method)
     with meter.phase("training"):
         seconds = _extrapolate(sizes, lambda position: stepper.take(steps[position]))
+        # What frozen layers made of the texts may be kept: then the same steps take less in the epochs to come.
+        later = _extrapolate(sizes, lambda position: stepper.take(steps[position])) if prefix.keeps else seconds
     with meter.phase("validation"), optimiser.autocast():
         validation = _time_evaluation(ready, trial, "validation", micro_batch)
     optimiser.unwrap()
-    return steps, seconds, validation
+    return steps, seconds + (epochs - 1) * later, validation
 
 
 def _time_evaluation(ready: Ready, trial: Trial, split: str, micro_batch: int) -> float:
     """Return the seconds that scoring the whole split is expected to take."""
     examples = ready.splits[split]
-    batches = evaluation_batches(examples.lengths, BATCHES * micro_batch)
+    batch_tokens = trial.conditions.batch_tokens
+    most = None if batch_tokens is None else BATCHES * batch_tokens
+    batches = evaluation_batches(examples.lengths, BATCHES * micro_batch, most)
     sizes = [_padded(batch, examples.lengths) for batch in batches]
 
     def score(position: int) -> None:
-        predict(ready.network, trial.conditions.task, examples.take(batches[position]), ready.tokenizer, micro_batch)
+        batch = examples.take(batches[position])
+        predict(ready.network, trial.conditions.task, batch, ready.tokenizer, micro_batch, batch_tokens)
 
     return _extrapolate(sizes, score)
 

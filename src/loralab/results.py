@@ -146,20 +146,20 @@ class Measurement(Settings):
 class Failure(Settings):
     """A trial without a measurement, and why.
 
-    'out of memory' and 'diverged' are answers about the arm. The others say nothing about it: the trial is carried out
-    again when the experiment is run again.
+    'out of memory', 'diverged' and 'losing' are answers about the arm. The others say nothing about it: the trial is
+    carried out again when the experiment is run again.
     """
 
     kind: Literal["failure"] = "failure"
     trial: Trial
-    reason: Literal["out of memory", "diverged", "crashed", "killed"]
+    reason: Literal["out of memory", "diverged", "losing", "crashed", "killed"]
     message: str
     traceback: str | None = None
 
     @property
     def is_answer(self) -> bool:
         """Tell whether carrying out the trial again could only fail again."""
-        return self.reason in ("out of memory", "diverged")
+        return self.reason in ("out of memory", "diverged", "losing")
 
 
 Result = Annotated[Measurement | Failure, Discriminator("kind")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 from typing import ClassVar
 
@@ -43,8 +44,9 @@ class CorpusData:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: len(documents) for name, documents in (splits | dict(self.others)).items()}
 
+    @cached_property
     def sha256(self) -> str:
-        """Return a hash of all names, ids and texts: what two trials must share to be compared."""
+        """A hash of all names, ids and texts: what two trials must share to be compared."""
         splits = [("train", self.train), ("validation", self.validation), ("test", self.test)]
         digest = hashlib.sha256()
         for name, documents in (*splits, *sorted(self.others.items(), key=itemgetter(0))):

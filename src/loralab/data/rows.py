@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -56,8 +57,9 @@ class LabelledData:
         """Return the rows of each split."""
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
 
+    @cached_property
     def sha256(self) -> str:
-        """Return a hash of ids, labels and texts of all splits: what two trials must share to be compared."""
+        """A hash of ids, labels and texts of all splits: what two trials must share to be compared."""
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
             for row in zip(split.ids, split.labels, split.texts, strict=True):

@@ -17,7 +17,9 @@ Indices = npt.NDArray[np.int64]
 POOL_BATCHES = 32  # shuffled rows are sorted by length within pools of so many batches
 
 
-def epoch_batches(lengths: Indices, batch_size: int, generator: np.random.Generator) -> list[Indices]:
+def epoch_batches(
+    lengths: Indices, batch_size: int, batch_tokens: int | None, generator: np.random.Generator
+) -> list[Indices]:
     """Return the batches of one epoch; every row is in exactly one.
 
     The rows are shuffled and cut into pools; a pool is sorted by length and cut into batches; the batches are shuffled.
@@ -29,8 +31,26 @@ def epoch_batches(lengths: Indices, batch_size: int, generator: np.random.Genera
     for start in range(0, len(order), pool_size):
         pool = order[start : start + pool_size]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+        batches += _cut(pool, lengths, batch_size, batch_tokens)
     return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def _cut(order: Indices, lengths: Indices, batch_size: int, batch_tokens: int | None) -> list[Indices]:
+    """Cut rows in order of length into batches of at most `batch_size` rows and, padded, `batch_tokens` tokens.
+
+    A row that is longer alone is a batch of its own.
+    """
+    if batch_tokens is None:
+        return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    batches: list[list[int]] = []
+    for row in order.tolist():
+        longest = max(lengths[row], lengths[batches[-1][0]]) if batches else 0
+        fits = batches and len(batches[-1]) < batch_size and longest * (len(batches[-1]) + 1) <= batch_tokens
+        if fits:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return [np.array(batch, dtype=np.int64) for batch in batches]
 
 
 @dataclass(frozen=True)
@@ -62,7 +82,7 @@ def training_steps(lengths: Indices, conditions: Conditions, seed: int) -> list[
     for epoch in itertools.count():
         if epoch == conditions.epochs or (conditions.steps is not None and len(planned) >= conditions.steps):
             break
-        batches = epoch_batches(lengths, conditions.batch_size, generator)
+        batches = epoch_batches(lengths, conditions.batch_size, conditions.batch_tokens, generator)
         grouped = [batches[i : i + conditions.accumulation] for i in range(0, len(batches), conditions.accumulation)]
         left = None if conditions.steps is None else conditions.steps - len(planned)
         validated = _spread(len(grouped[:left]), conditions.validations_per_epoch)
@@ -78,10 +98,10 @@ def _spread(steps: int, times: int) -> set[int]:
     return {max(1, round(steps * (k + 1) / times)) for k in range(times)}
 
 
-def evaluation_batches(lengths: Indices, batch_size: int) -> list[Indices]:
+def evaluation_batches(lengths: Indices, batch_size: int, batch_tokens: int | None = None) -> list[Indices]:
     """Return batches in order of length, longest first, so that memory runs out at once or not at all."""
     order = np.argsort(-lengths, kind="stable")
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    return _cut(order, lengths, batch_size, batch_tokens)
 
 
 def order_sha256(steps: Sequence[Step], ids: Sequence[str]) -> str:

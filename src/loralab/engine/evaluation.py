@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from loralab.engine.batches import evaluation_batches
+from loralab.engine.setup import Ready
+from loralab.errors import DivergedError
+from loralab.experiment import Trial
 from loralab.memory import in_parts_that_fit
+from loralab.progress import Teller
 from loralab.tasks import Task
 from loralab.tasks.examples import Examples
+from loralab.tasks.items import Items
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,26 +26,48 @@ if TYPE_CHECKING:
 BATCHES = 4  # evaluation keeps no activations, so its batches are so many times those of training
 
 
+def score(ready: Ready, trial: Trial, sets: Sequence[str], micro_batch: int, telling: Teller, step: int) -> Items:
+    """Return what the network, after so many steps, makes of every item of `sets`. Raises DivergedError."""
+    task, batch_tokens = trial.conditions.task, trial.conditions.batch_tokens
+    outputs = {
+        name: predict(ready.network, task, ready.splits[name], ready.tokenizer, micro_batch, batch_tokens, telling)
+        for name in sets
+    }
+    for found in outputs.values():
+        _require_finite(found, step)
+    return task.items({name: (ready.splits[name], found) for name, found in outputs.items()})
+
+
+def _require_finite(outputs: npt.NDArray[np.float32], step: int) -> None:
+    """Raise DivergedError where an output is no finite number: the weights no longer are either."""
+    broken = outputs[~np.isfinite(outputs)]
+    if len(broken):
+        raise DivergedError(step, float(broken[0]), "an output")
+
+
 def predict(
     network: nn.Module,
     task: Task,
     examples: Examples,
     tokenizer: PreTrainedTokenizerBase,
     batch_size: int,
+    batch_tokens: int | None = None,
     told: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005 - the names tell what is passed
 ) -> npt.NDArray[np.float32]:
     """Return the network's outputs for every example, (examples, ...), in the order of the examples, dropout off.
 
-    `batch_size` is that of training; `told` hears of the batches done and their total. Batches are halved where memory
-    runs out, since evaluation should not decide how training is cut up.
+    `batch_size` and `batch_tokens` are those of training; `told` hears of the batches done and their total. Batches are
+    halved where memory runs out, since evaluation should not decide how training is cut up.
     """
-    was_training = network.training
+    in_training = [module for module in network.modules() if module.training]
     network.eval()
     try:
-        work = partial(_predict, network, task, examples, tokenizer, told)
+        tokens = None if batch_tokens is None else BATCHES * batch_tokens
+        work = partial(_predict, network, task, examples, tokenizer, tokens, told)
         return in_parts_that_fit(BATCHES * batch_size, work)
     finally:
-        network.train(was_training)
+        for module in in_training:
+            module.training = True
 
 
 def _predict(
@@ -48,13 +75,14 @@ def _predict(
     task: Task,
     examples: Examples,
     tokenizer: PreTrainedTokenizerBase,
+    tokens: int | None,
     told: Callable[[int, int], None],
     size: int,
 ) -> npt.NDArray[np.float32]:
     import torch
 
     device = next(network.parameters()).device
-    batches = evaluation_batches(examples.lengths, size)
+    batches = evaluation_batches(examples.lengths, size, tokens)
     found: list[npt.NDArray[Any]] = []
     with torch.inference_mode():
         for done, indices in enumerate(batches, start=1):

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def frozen_weights_light(
-    network: nn.Module, method: Method | Untouched, precision: str, anew: Callable[[], nn.Module]
+    network: nn.Module, method: Method | Untouched, precision: str, anew: Callable[[], nn.Module] | None
 ) -> Iterator[None]:
     """Hold the matrices that are frozen in bfloat16 inside, where training computes in it, and as they were outside.
 
     Autocast rounds every weight to bfloat16 before it multiplies, and a frozen one again in every pass: here it is
     rounded once, to the same bits, and takes half the memory. Afterwards the whole weights come from `anew`, which
-    builds the network as the trial began with it, since rounding can't be undone.
+    builds the network as the trial began with it, since rounding can't be undone; without it they stay as they are.
     """
     light = _lighten(network) if precision == "bfloat16" and _multiplies_alone(method) else []
     if not light:
@@ -30,7 +30,8 @@ def frozen_weights_light(
         return
     release_memory()
     yield
-    _restore(list(network.modules()), light, list(anew().modules()))
+    if anew is not None:
+        _restore(list(network.modules()), light, list(anew().modules()))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from loralab.data import AnyData
 from loralab.engine.activations import fuse_activations
 from loralab.engine.precision import Precision, choose_precision
+from loralab.engine.tokenised import tokenised
 from loralab.errors import UserError
 from loralab.experiment import Trial
 from loralab.measure import Meter, count_parameters
@@ -50,8 +52,11 @@ class Built:
     head_sha256: str | None
 
 
-def set_up(trial: Trial, meter: Meter) -> Ready:
-    """Make `trial` ready, its phases credited to `meter`. Raises UserError for what the user can put right."""
+def set_up(trial: Trial, folder: Path, meter: Meter) -> Ready:
+    """Make `trial` ready, its phases credited to `meter`. Raises UserError for what the user can put right.
+
+    `folder`: the results folder, which keeps the tokens for the trials to come.
+    """
     from accelerate import PartialState
     from accelerate.utils import set_seed
 
@@ -64,7 +69,7 @@ def set_up(trial: Trial, meter: Meter) -> Ready:
         locate(conditions.model)  # a packaged file is compared with the published one, once, and not while tokenising
     with meter.phase("tokenising"):
         tokenizer = load_tokenizer(conditions.model)
-        splits = task.examples(data, tokenizer)
+        splits = tokenised(task, data, tokenizer, folder)
     meter.mark_resident()
     with meter.phase("loading"):
         built = build(trial, tokenizer, data)
@@ -81,6 +86,8 @@ def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Bu
     """Load and adapt the network of `trial`: the same bits whenever it is called. Raises UserError."""
     from accelerate.utils import set_seed
 
+    from loralab.engine.dropout import speed_up_dropout
+
     conditions = trial.conditions
     set_seed(trial.seed)  # before the model is built: its head and the adapters are drawn now
     loaded = conditions.task.load(conditions.model, tokenizer, data)
@@ -88,7 +95,9 @@ def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Bu
     head_sha256 = _sha256(loaded.network, loaded.head) if loaded.head else None
     if conditions.gradient_checkpointing:
         _checkpoint_gradients(loaded.network)
-    return Built(trial.method.adapt(loaded), loaded.head, head_sha256)
+    network = trial.method.adapt(loaded)
+    speed_up_dropout(network)
+    return Built(network, loaded.head, head_sha256)
 
 
 def build_anew(ready: Ready, trial: Trial, meter: Meter) -> Any:

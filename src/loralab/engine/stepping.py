@@ -14,6 +14,8 @@ from loralab.tasks.examples import Examples
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from loralab.engine.prefix import FrozenPrefix
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -34,6 +36,7 @@ class Stepper:
     tokenizer: PreTrainedTokenizerBase
     weights: tuple[float, ...] | None  # of the labels in the loss
     micro_batch: int  # texts or blocks in a forward pass; a batch of more is cut up, with the same gradient
+    prefix: FrozenPrefix
 
     def take(self, step: Step) -> Taken:
         """Train on the examples of `step`, with dropout on. Raises DivergedError where the loss is no finite number.
@@ -46,8 +49,8 @@ class Stepper:
         for indices in self._parts(step):
             batch = self.task.collate(self.examples, indices, self.tokenizer)
             moved = {name: tensor.to(self.optimiser.device) for name, tensor in batch.items()}
-            with self.optimiser.autocast():
-                outcome = self.task.loss(self.optimiser.network, moved, self.weights)
+            with self.optimiser.autocast(), self.prefix.used_for(indices, moved) as given:
+                outcome = self.task.loss(self.optimiser.network, given, self.weights)
             self.optimiser.backward(outcome.loss / terms)
             loss += outcome.loss.item()
             correct = None if outcome.correct is None or correct is None else correct + int(outcome.correct)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class HeadOnly(Settings):
-    """Trains the new head; every pretrained weight stays frozen. It shows what the pretrained features are worth."""
+    """Trains the new head; every pretrained weight stays frozen. It shows what the pretrained features are worth.
+
+    What the head reads is fixed: dropout in the frozen part is off.
+    """
 
     kind: Literal["head-only"] = "head-only"
     saves_adapter: ClassVar[bool] = False

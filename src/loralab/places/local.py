@@ -31,7 +31,7 @@ class LocalProcesses:
 
 def rehearse_apart(trial: Trial, folder: Path, watcher: Watcher) -> Rehearsal | Failure:
     """Rehearse `trial` in a fresh process. Raises UserError for what the user can put right."""
-    return _apart(trial, partial(rehearse, trial), folder / f"{trial.id}.log", watcher)
+    return _apart(trial, partial(rehearse, trial, folder), folder / f"{trial.id}.log", watcher)
 
 
 def _apart(trial: Trial, work: Callable[[Watch], T | Failure], log: Path, watcher: Watcher) -> T | Failure:

@@ -20,7 +20,9 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
     conditions, data, machine = first.trial.conditions, first.data, first.environment
     length = f"{conditions.epochs} epochs of " if conditions.epochs else ""
     length += f"{first.course.planned_steps // (conditions.epochs or 1):,} steps"
-    batch = conditions.batch_size * conditions.accumulation
+    batch = f"{conditions.batch_size * conditions.accumulation} {conditions.task.example}s a step"
+    if conditions.batch_tokens is not None:
+        batch += f" or fewer ({conditions.batch_tokens:,} tokens in a forward pass)"
     task = conditions.task
     return {
         "Model": conditions.model,
@@ -30,7 +32,7 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         "dropped for it",
         "Empty rows": ", ".join(f"{count:,} of {split}" for split, count in data.without_text.items()) or "none",
         **_of_the_task(task, data),
-        "Training": f"{length}, {batch} {task.example}s a step, AdamW, warm-up over "
+        "Training": f"{length}, {batch}, AdamW, warm-up over "
         f"{100 * conditions.warmup:g} % of the steps, then {SCHEDULES[conditions.schedule]}, weight decay "
         f"{conditions.weight_decay:g}, gradients clipped at {conditions.max_grad_norm:g}",
         "Besides": ", ".join(_besides(conditions)) or "nothing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -100,13 +101,16 @@ class Classification(Settings):
         # Only a text that fills the limit can have been cut; its whole length tells.
         full = [text for text, tokens in zip(rows.texts, input_ids, strict=True) if len(tokens) == self.max_length]
         whole = _encode(full, tokenizer, verbose=False)["input_ids"] if full else []
+        lengths = np.array([len(tokens) for tokens in input_ids], dtype=np.int64)
         return Texts(
             ids=rows.ids,
-            input_ids=input_ids,
-            labels=rows.labels,
+            stream=_joined(input_ids),
+            starts=np.cumsum(lengths) - lengths,
+            lengths=lengths,
+            labels=np.array(rows.labels, dtype=np.int64),
             truncated=sum(len(tokens) > self.max_length for tokens in whole),
             # Zero is what a model takes where it is given none, and DistilBERT takes none at all.
-            token_type_ids=types if any(map(any, types)) else None,
+            types=_joined(types) if any(map(any, types)) else None,
         )
 
     def load(self, model: str, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Loaded:
@@ -142,11 +146,18 @@ class Classification(Settings):
         import torch
 
         assert isinstance(examples, Texts)
-        columns = {"input_ids": examples.input_ids, "token_type_ids": examples.token_type_ids}
-        chosen = {name: [column[i] for i in indices] for name, column in columns.items() if column is not None}
-        batch = tokenizer.pad(chosen, return_tensors="pt")
-        labels = torch.tensor([examples.labels[i] for i in indices])
-        return {name: batch[name] for name in (*chosen, "attention_mask")} | {"labels": labels}
+        chosen = examples.take(np.asarray(indices))
+        within = np.arange(chosen.lengths.max())
+        real = within < chosen.lengths[:, None]
+        places = np.where(real, chosen.starts[:, None] + within, 0)
+        batch = {
+            "input_ids": np.where(real, chosen.stream[places], tokenizer.pad_token_id),
+            "attention_mask": real,
+            "labels": chosen.labels,
+        }
+        if chosen.types is not None:
+            batch["token_type_ids"] = np.where(real, chosen.types[places], 0)
+        return {name: torch.from_numpy(column.astype(np.int64)) for name, column in batch.items()}
 
     def outputs(self, network: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the logits, (batch, labels), in float32."""
@@ -199,7 +210,7 @@ class Classification(Settings):
         return LabelScores(
             label_count=logits.shape[1],
             ids=examples.ids,
-            labels=examples.labels,
+            labels=tuple(examples.labels.tolist()),
             predictions=tuple(int(label) for label in logits.argmax(axis=1)),
             log_losses=tuple(float(loss) for loss in log_losses(logits, examples.labels)),
         )
@@ -263,6 +274,10 @@ def _encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, **setting
         columns = [[first for first, _ in pairs], [second for _, second in pairs]]
     encoded: Mapping[str, Any] = tokenizer(*columns, **settings)
     return encoded
+
+
+def _joined(texts: Sequence[Sequence[int]]) -> npt.NDArray[np.int32]:
+    return np.fromiter(itertools.chain.from_iterable(texts), dtype=np.int32)
 
 
 def _stand_in(tokenizer: PreTrainedTokenizerBase) -> int:

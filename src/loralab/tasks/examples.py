@@ -16,31 +16,23 @@ NOWHERE = -1  # the owner of a token that stands between documents
 
 @dataclass(frozen=True)
 class Texts:
-    """Tokenised labelled texts, not padded."""
+    """Tokenised labelled texts, one behind the other, not padded."""
 
     ids: tuple[str, ...]
-    input_ids: list[list[int]]
-    labels: tuple[int, ...]
+    stream: Tokens  # (tokens) of all texts
+    starts: Indices  # (texts): where each begins in the stream
+    lengths: Indices  # (texts): tokens of each
+    labels: Indices  # (texts)
     truncated: int  # texts that were longer than `max_length` tokens
-    token_type_ids: list[list[int]] | None = None  # which text of a pair a token is of; None where all are zero
+    types: Tokens | None = None  # (tokens): which text of a pair a token is of; None where all are zero
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, indices: Indices) -> Texts:
         """Return the texts at `indices`, in that order."""
-        return replace(
-            self,
-            ids=tuple(self.ids[i] for i in indices),
-            input_ids=[self.input_ids[i] for i in indices],
-            labels=tuple(self.labels[i] for i in indices),
-            token_type_ids=self.token_type_ids and [self.token_type_ids[i] for i in indices],
-        )
-
-    @property
-    def lengths(self) -> Indices:
-        """Tokens of each text."""
-        return np.array([len(tokens) for tokens in self.input_ids], dtype=np.int64)
+        chosen = {name: getattr(self, name)[indices] for name in ("starts", "lengths", "labels")}
+        return replace(self, ids=tuple(self.ids[i] for i in indices), **chosen)
 
     @property
     def weights(self) -> Indices:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,11 +41,11 @@ CLASSIFICATION = (
 )
 
 
-def log_losses(logits: npt.NDArray[np.float32], labels: Sequence[int]) -> npt.NDArray[np.float64]:
+def log_losses(logits: npt.NDArray[np.float32], labels: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return each row's negative log-likelihood of its label, in nats. `logits`: (rows, labels)."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     normalised = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    losses: npt.NDArray[np.float64] = -normalised[np.arange(len(labels)), np.asarray(labels)]
+    losses: npt.NDArray[np.float64] = -normalised[np.arange(len(normalised)), np.asarray(labels)]
     return losses
 
 

@@ -1,0 +1,113 @@
+"""The tables of `README.md`, from what `run.py` stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from marks import put
+
+PADDED, TUNED, OURS = "Trainer + PEFT, padded", "Trainer + PEFT, tuned", "loralab"
+Stored = dict[str, Any]
+
+
+def write_table(document: Path, stored: Stored) -> None:
+    """Replace what stands between the marks of every part that was run."""
+    writers = {
+        "classification": _labelled,
+        "without-dropout": _labelled,
+        "head-only": _head_only,
+        "language": _language,
+        "whole": _whole,
+    }
+    for part, found in stored.items():
+        put(document, part, "\n".join([*_machine(found), "", *writers[part](found["results"])]))
+
+
+def _machine(found: Stored) -> list[str]:
+    rows = [row["machine"] for row in found["results"] if "machine" in row]
+    if not rows:
+        return []
+    machine = rows[0]
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("torch", "transformers", "peft"))
+    return [
+        f"{machine['device_name']}, {machine['threads']} threads, {versions}, loralab at {machine['commit'][:7]}; "
+        f"{found['rows']} texts where texts are trained on; median of {found['repeats']}."
+    ]
+
+
+def _of(rows: list[Stored], who: str, method: str, what: str) -> float | None:
+    """Return the median of a figure, or None where nobody has it."""
+    found = [row[what] for row in rows if (row["who"], row["method"]) == (who, method) and row.get(what) is not None]
+    return median(found) if found else None
+
+
+def _ratio(one: float | None, other: float | None) -> str:
+    return "" if one is None or other is None else f"{one / other:.2f}×"
+
+
+def _labelled(rows: list[Stored]) -> list[str]:
+    lines = [
+        "| | method | training, texts/s | against padded | against tuned | peak memory | against padded | "
+        "against tuned | evaluation, texts/s | against padded | against tuned |",
+        f"| --- | --- |{' ---: |' * 9}",
+    ]
+    for method in ("full", "lora"):
+        for who in (PADDED, TUNED, OURS):
+            cells = []
+            for what, form in (("per_second", "{:.2f}"), ("memory", "{:.2f} GB"), ("evaluated_per_second", "{:.1f}")):
+                value = _of(rows, who, method, what)
+                shown = None if value is None else form.format(value / 1e9 if what == "memory" else value)
+                cells.append(shown)
+                cells += [_ratio(value, _of(rows, other, method, what)) for other in (PADDED, TUNED)]
+            if cells[0] is not None:
+                lines.append(f"| {who} | {method} | {' | '.join(str(cell) for cell in cells)} |")
+    for method in ("full", "lora"):
+        peak, useful = (_of(rows, OURS, method, what) for what in ("peak", "useful"))
+        if peak is not None and useful is not None:
+            lines += [
+                "",
+                f"Useful arithmetic, {method}: {useful / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s, {useful / peak:.0%} of "
+                "the matrix-product peak.",
+            ]
+    return lines
+
+
+def _head_only(rows: list[Stored]) -> list[str]:
+    tuned = _of(rows, TUNED, "lora", "per_second")
+    lines = ["| | texts/s | against tuned LoRA |", "| --- | ---: | ---: |"]
+    for told, who, method, what in (
+        (f"{TUNED}, LoRA", TUNED, "lora", "per_second"),
+        ("loralab, head-only, first epoch", OURS, "head-only", "per_second"),
+        ("loralab, head-only, epochs after it", OURS, "head-only", "later_per_second"),
+    ):
+        value = _of(rows, who, method, what)
+        lines.append(f"| {told} | {value:.1f} | {_ratio(value, tuned)} |")
+    return lines
+
+
+def _language(rows: list[Stored]) -> list[str]:
+    lines = [
+        "| | method | tokens/s | against tuned | peak memory | against tuned |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for who in (TUNED, OURS):
+        speed, memory = (_of(rows, who, "lora-3", what) for what in ("per_second", "memory"))
+        assert speed is not None
+        assert memory is not None
+        ratios = [
+            _ratio(value, _of(rows, TUNED, "lora-3", what))
+            for value, what in ((speed, "per_second"), (memory, "memory"))
+        ]
+        lines.append(f"| {who} | LoRA-3 | {speed:.0f} | {ratios[0]} | {memory / 1e9:.2f} GB | {ratios[1]} |")
+    return lines
+
+
+def _whole(rows: list[Stored]) -> list[str]:
+    notebook = sum(row["whole_seconds"] for row in rows if row["who"] == PADDED)
+    (ours,) = (row["whole_seconds"] for row in rows if row["who"] == OURS)
+    return [
+        f"The two padded, untuned runs of the usual notebook: {notebook:.0f} s. The whole tuned comparison (full and "
+        f"LoRA, three rates each, three seeds): {ours:.0f} s, {ours / notebook:.2f}× of it."
+    ]

@@ -1,0 +1,69 @@
+"""What holds for a network while it is trained, or scored, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loralab.engine.frozen import frozen_weights_light
+from loralab.engine.setup import Ready, build_anew
+from loralab.experiment import Trial
+from loralab.measure import Meter
+from loralab.methods import HeadOnly, Method, Untouched
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from loralab.engine.prefix import FrozenPrefix
+
+
+def begin_training(network: nn.Module, method: Method | Untouched) -> None:
+    """Put the network into training mode. What a head alone is trained on is fixed: no dropout below it."""
+    network.train()
+    if isinstance(method, HeadOnly):
+        for module in network.modules():
+            trained = [weight.requires_grad for weight in module.parameters()]
+            if trained and not any(trained):
+                module.eval()
+
+
+def frozen_prefix(ready: Ready, trial: Trial, folder: Path) -> FrozenPrefix:
+    """Return what will keep what frozen layers make of the training texts, in a file in the results folder."""
+    from loralab.engine.prefix import FrozenPrefix
+
+    limit = round(trial.conditions.frozen_cache * 1e9)
+    return FrozenPrefix(ready.network, ready.splits["train"].lengths, folder / "checkpoints", limit)
+
+
+@contextmanager
+def fast_training(ready: Ready, trial: Trial, meter: Meter, *, is_used_after: bool) -> Iterator[None]:
+    """Make the network that is ready light and fast to train inside.
+
+    `is_used_after`: whether it must be as it was afterwards, which takes building it anew.
+    """
+    # These need torch, which planning must not load.
+    from loralab.engine.adapters import adapters_in_one
+    from loralab.engine.attention import attention_in_pieces
+    from loralab.engine.casts import inputs_cast_once
+
+    anew = partial(build_anew, ready, trial, meter) if is_used_after else None
+    with (
+        frozen_weights_light(ready.network, trial.method, ready.precision, anew),
+        attention_in_pieces(ready.network, ready.device),
+        adapters_in_one(ready.network, ready.device),
+        inputs_cast_once(ready.network, ready.device),
+    ):
+        yield
+
+
+@contextmanager
+def fast_evaluation(ready: Ready) -> Iterator[None]:
+    """Make the network that is ready fast to score inside, in float32, and let it be as it was outside."""
+    from loralab.engine.adapters import adapters_merged
+    from loralab.engine.attention import attention_in_pieces
+
+    with attention_in_pieces(ready.network, ready.device), adapters_merged(ready.network):
+        yield

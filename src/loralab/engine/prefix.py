@@ -1,0 +1,255 @@
+"""What frozen layers make of a text can't change from one epoch to the next: it is computed once, and kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import torch
+from torch import nn
+
+from loralab.engine.batches import Indices
+
+Tensor = torch.Tensor
+Batch = Mapping[str, Tensor]
+
+
+class FrozenPrefix:
+    """The layers below the lowest trained one, and what they made of the texts so far.
+
+    Where nothing trained or random reaches them, training begins at the cut: the last place behind these layers where a
+    text is one vector, as before a classifier's head, if there is such a place, and else right behind them. What stands
+    there is computed of each text alone, so that it depends on no other text of its batch: the same bits, kept or not.
+    """
+
+    def __init__(self, network: nn.Module, lengths: Indices, folder: Path, limit: int) -> None:
+        """`lengths`: tokens of each text; `folder`: where a file of at most `limit` bytes may be kept meanwhile."""
+        self._network, self._lengths = network, lengths
+        self._kept = _Kept(folder, limit)
+        self._layers = _frozen_layers(network)
+        self._cut: _Cut | None = None
+        # Of other devices' generators nobody tells here whether they were used.
+        self._is_sought = bool(self._layers) and next(network.parameters()).device.type == "cpu"
+
+    @property
+    def keeps(self) -> bool:
+        """Whether training begins at a cut."""
+        return self._cut is not None
+
+    @contextmanager
+    def used_for(self, texts: Indices, batch: Batch) -> Iterator[Batch]:
+        """Yield what the network is to be given for `texts` inside: `batch`, or less where the network begins later."""
+        if self._is_sought:
+            self._is_sought = False
+            with _randomness_untouched():
+                self._cut = _find_cut(self._network, self._layers, self._alone(0, int(texts[0]), batch))
+        if self._cut is None:
+            yield batch
+            return
+        values = [self._value(row, int(text), batch, self._cut) for row, text in enumerate(texts)]
+        with self._cut.put(self._layers, values, batch) as given:
+            yield given
+
+    def _value(self, row: int, text: int, batch: Batch, cut: _Cut) -> Tensor:
+        """Return what stands at the cut for a text, which is a row of the batch."""
+        if text in self._kept:
+            return self._kept.read(text)
+        with torch.no_grad(), _randomness_untouched():
+            value = cut.reached(self._network, self._alone(row, text, batch))
+        self._kept.write(text, value)
+        return value
+
+    def _alone(self, row: int, text: int, batch: Batch) -> Batch:
+        """Return a text of the batch without padding."""
+        length = self._lengths[text]
+        return {name: part[row : row + 1, :length] for name, part in batch.items() if part.ndim == 2}
+
+
+@contextmanager
+def _randomness_untouched() -> Iterator[None]:
+    state = torch.get_rng_state()
+    yield
+    torch.set_rng_state(state)
+
+
+def _frozen_layers(network: nn.Module) -> list[nn.Module]:
+    """Return the lowest of the network's blocks, as far as nothing in them is trained."""
+    lists = [module for module in network.modules() if isinstance(module, nn.ModuleList) and len(module) > 0]
+    alike = [blocks for blocks in lists if len({type(block) for block in blocks}) == 1]
+    blocks = max(alike, key=lambda one: sum(weight.numel() for weight in one.parameters()), default=nn.ModuleList())
+    frozen: list[nn.Module] = []
+    for block in blocks:
+        if any(weight.requires_grad for weight in block.parameters()):
+            break
+        frozen.append(block)
+    return frozen
+
+
+def _find_cut(network: nn.Module, layers: list[nn.Module], one: Batch) -> _Cut | None:
+    """Return where training may begin, found by a pass of one text, or None where it can't."""
+    seen = _Seen(layers)
+    with ExitStack() as stack:
+        for module in network.modules():
+            stack.callback(module.register_forward_pre_hook(seen.before).remove)
+            stack.callback(module.register_forward_hook(seen.after).remove)
+        _call(network, one)
+    return seen.result()
+
+
+class _Seen:
+    """One pass of one text through the whole network."""
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        self._layers = layers
+        self._random = torch.get_rng_state()
+        self._calls: Counter[nn.Module] = Counter()
+        self._done: list[nn.Module] = []  # frozen layers, in order
+        self._found: _Cut | None = None  # the last place so far that nothing trained or random reached
+
+    def before(self, module: nn.Module, given: tuple[Any, ...]) -> None:
+        """Note what a module reads."""
+        if given and self._is_vector(given[0]) and self._is_fixed(given[0]):
+            self._found = _Cut(module, reads=True)
+
+    def after(self, module: nn.Module, _: object, output: Any) -> None:
+        """Note what a module makes."""
+        self._calls[module] += 1
+        if module in self._layers:
+            self._done.append(module)
+        if (module is self._layers[-1] or self._is_vector(output)) and self._is_fixed(output):
+            self._found = _Cut(module, reads=False)
+
+    def result(self) -> _Cut | None:
+        """Return the cut, where every frozen layer was called once and in order, and the module of the cut once."""
+        if self._found is None or self._done != self._layers or self._calls[self._found.module] > 1:
+            return None
+        return self._found
+
+    def _is_vector(self, value: Any) -> bool:
+        is_behind = bool(self._done) and self._done[-1] is self._layers[-1]
+        return is_behind and isinstance(value, Tensor) and value.ndim == 2
+
+    def _is_fixed(self, value: Any) -> bool:
+        """Tell whether the next epoch would make the same of the text: nothing was drawn, nothing is trained."""
+        is_plain = isinstance(value, Tensor) and len(value) == 1 and not value.requires_grad
+        return is_plain and torch.equal(torch.get_rng_state(), self._random)
+
+
+class _Reached(Exception):  # noqa: N818 - no error: it ends a pass
+    """The cut was reached, with this value."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Where training begins."""
+
+    module: nn.Module
+    reads: bool  # whether what it reads stands there, rather than what it makes
+
+    def reached(self, network: nn.Module, one: Batch) -> Tensor:
+        """Return what stands here for one text, (width) or (tokens, width)."""
+
+        def end(module: nn.Module, given: Any, output: Any = None) -> None:  # noqa: ARG001 - as a hook is called
+            raise _Reached(given[0] if self.reads else output)
+
+        register = self.module.register_forward_pre_hook if self.reads else self.module.register_forward_hook
+        hook = register(end)
+        try:
+            _call(network, one)
+        except _Reached as found:
+            return found.value[0]
+        finally:
+            hook.remove()
+        raise AssertionError("the pass went by the cut")
+
+    @contextmanager
+    def put(self, layers: list[nn.Module], values: list[Tensor], batch: Batch) -> Iterator[Batch]:
+        """Let the network begin here with `values` inside; yield what is to be given to it."""
+        is_vector = values[0].ndim == 1
+        tokens = 1 if is_vector else max(part.shape[1] for part in batch.values() if part.ndim == 2)
+        kept = torch.stack(values) if is_vector else _padded(values, tokens)
+        with ExitStack() as stack:
+            for layer in layers:
+                stack.enter_context(_replaced(layer, _pass_through))
+            if self.reads:
+                hook = self.module.register_forward_pre_hook(lambda _, given: (kept, *given[1:]))
+                stack.callback(hook.remove)
+            else:
+                stack.enter_context(_replaced(self.module, lambda *_, **__: kept))
+            # Where a vector stands here, all that is still computed of tokens is thrown away: one a text is enough.
+            yield {name: part[:, :tokens] if part.ndim == 2 else part for name, part in batch.items()}
+
+
+def _call(network: Any, one: Batch) -> None:
+    network(**{name: part for name, part in one.items() if name != "labels"})
+
+
+def _padded(values: list[Tensor], tokens: int) -> Tensor:
+    padded = values[0].new_zeros(len(values), tokens, values[0].shape[-1])
+    for row, value in zip(padded, values, strict=True):
+        row[: len(value)] = value
+    return padded
+
+
+def _pass_through(hidden: Tensor, *_: Any, **__: Any) -> Tensor:
+    return hidden
+
+
+@contextmanager
+def _replaced(module: Any, forward: Any) -> Iterator[None]:
+    """Let `module` compute `forward` inside."""
+    before = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
+
+
+class _Kept:
+    """Tensors by the number of a text, in a file that is gone when the process ends."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder, self._limit, self._size = folder, limit, 0
+        self._file: Any = None  # a binary file
+        self._places: dict[int, tuple[int, torch.dtype, tuple[int, ...]]] = {}
+
+    def __contains__(self, text: object) -> bool:
+        return text in self._places
+
+    def write(self, text: int, value: Tensor) -> None:
+        """Keep `value`, unless it is kept already or there is no room left."""
+        size = value.numel() * value.element_size()
+        if text in self._places or self._size + size > self._limit:
+            return
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed with the training that needs it
+        self._file.seek(self._size)
+        try:
+            self._file.write(value.contiguous().view(torch.uint8).numpy().tobytes())
+        except OSError:  # the disk is full: the others are computed
+            self._limit = self._size
+            return
+        self._places[text] = (self._size, value.dtype, tuple(value.shape))
+        self._size += size
+
+    def read(self, text: int) -> Tensor:
+        """Return the value."""
+        assert self._file is not None
+        place, dtype, shape = self._places[text]
+        raw = torch.empty(shape, dtype=dtype)
+        self._file.seek(place)
+        self._file.readinto(raw.view(torch.uint8).numpy())
+        return raw

@@ -1,0 +1,191 @@
+"""Frozen layers are computed once where nothing can change what they make, and training doesn't notice."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DistilBertConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
+
+from conftest import MakeExperiment
+from loralab.engine.fast import begin_training
+from loralab.engine.prefix import FrozenPrefix
+from loralab.methods import Full, HeadOnly
+from loralab.plan import tuning_trials
+from loralab.results import Measurement
+from loralab.train import carry_out
+
+LENGTHS = np.array([5, 3, 4, 5, 2, 5])
+SMALL = {"num_labels": 2, "vocab_size": 30}
+
+
+@pytest.fixture(autouse=True)
+def accelerate_anew() -> Iterator[None]:
+    """Accelerate keeps a process's first precision; trials have processes of their own, tests share one."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def distilbert(dropout: float = 0.0) -> Any:
+    rates = {"dropout": dropout, "attention_dropout": dropout, "seq_classif_dropout": dropout}
+    torch.manual_seed(0)
+    config = DistilBertConfig(dim=16, hidden_dim=32, n_layers=3, n_heads=2, **rates, **SMALL)
+    return AutoModelForSequenceClassification.from_config(config)
+
+
+def bert() -> Any:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    return AutoModelForSequenceClassification.from_config(BertConfig(**sizes, **SMALL))
+
+
+def head_alone(network: Any) -> Any:
+    for name, weight in network.named_parameters():
+        weight.requires_grad_("classifier" in name)
+    begin_training(network, HeadOnly())
+    return network
+
+
+def upper_lora(network: Any) -> Any:
+    layers = {"layers_to_transform": [2], "layers_pattern": "layer", "target_modules": ["q_lin"]}
+    return get_peft_model(network, LoraConfig(r=2, task_type="SEQ_CLS", **layers)).train()
+
+
+def batch_of(texts: Any) -> dict[str, torch.Tensor]:
+    tokens = torch.arange(max(LENGTHS))
+    mask = tokens < torch.tensor(LENGTHS[texts])[:, None]
+    ids = (torch.tensor(texts)[:, None] * 3 + tokens) % 25 + 1
+    return {"input_ids": ids * mask, "attention_mask": mask.long()}
+
+
+def losses(network: Any, prefix: FrozenPrefix, epochs: int = 3) -> list[float]:
+    """Train, the texts in another order and company in each epoch; return the loss of every batch."""
+    optimizer = torch.optim.SGD([weight for weight in network.parameters() if weight.requires_grad], lr=0.1)
+    found, order = [], np.random.default_rng(0)
+    for _ in range(epochs):
+        shuffled = order.permutation(len(LENGTHS))
+        for texts in (shuffled[:4], shuffled[4:]):
+            with prefix.used_for(texts, batch_of(texts)) as given:
+                loss = network(**given, labels=torch.tensor(texts % 2)).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            found.append(loss.item())
+    return found
+
+
+def counted(layer: Any) -> list[int]:
+    """Count the passes through a layer."""
+    passes = [0]
+    forward = layer.forward
+
+    def counting(*given: Any, **named: Any) -> Any:
+        passes[0] += 1
+        return forward(*given, **named)
+
+    layer.forward = counting
+    return passes
+
+
+@pytest.mark.parametrize(
+    ("build", "adapt"),
+    [(distilbert, head_alone), (lambda: distilbert(0.1), head_alone), (bert, head_alone), (distilbert, upper_lora)],
+    ids=["DistilBERT's head", "DistilBERT's head with dropout", "BERT's head", "LoRA on the upper layer"],
+)
+def test_the_losses_are_those_without_it_and_the_layers_are_computed_once(
+    build: Any, adapt: Any, tmp_path: Path
+) -> None:
+    network = adapt(build())
+    passes = counted(next(module for name, module in network.named_modules() if name.endswith("layer.0")))
+    torch.manual_seed(1)
+    plain = losses(network, FrozenPrefix(network, LENGTHS, tmp_path, limit=0))
+    assert passes == [18 + 1]  # each text alone, in each epoch; and once to find the cut
+    network = adapt(build())
+    passes = counted(next(module for name, module in network.named_modules() if name.endswith("layer.0")))
+    torch.manual_seed(1)
+    prefix = FrozenPrefix(network, LENGTHS, tmp_path, limit=10**6)
+    assert losses(network, prefix) == plain
+    assert passes == [6 + 1]
+    assert prefix.keeps
+
+
+def test_nothing_is_left_on_disk_or_on_the_network(tmp_path: Path) -> None:
+    network = head_alone(distilbert())
+    losses(network, FrozenPrefix(network, LENGTHS, tmp_path, limit=10**6))
+    assert list(tmp_path.iterdir()) == []
+    assert not any("forward" in vars(module) for module in network.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("why", ["dropout below", "all trained", "embeddings trained"])
+def test_what_changes_from_step_to_step_is_computed_each_time(why: str, tmp_path: Path) -> None:
+    network = distilbert(0.1 if why == "dropout below" else 0.0)
+    if why == "all trained":
+        begin_training(network, Full())
+    elif why == "embeddings trained":
+        for name, weight in network.named_parameters():
+            weight.requires_grad_("word_embeddings" in name)
+        network.train()
+    else:
+        network = upper_lora(network)
+    prefix = FrozenPrefix(network, LENGTHS, tmp_path, limit=10**6)
+    torch.manual_seed(1)
+    losses(network, prefix)
+    assert not prefix.keeps
+
+
+def test_texts_that_there_is_no_room_for_are_computed(tmp_path: Path) -> None:
+    network = upper_lora(distilbert())
+    plain = losses(network, FrozenPrefix(network, LENGTHS, tmp_path, limit=0))
+    network = upper_lora(distilbert())
+    passes = counted(network.get_base_model().distilbert.transformer.layer[0])
+    room_for_two = 2 * 5 * 16 * 4
+    assert losses(network, FrozenPrefix(network, LENGTHS, tmp_path, limit=room_for_two)) == plain
+    assert 18 - 6 <= passes[0] < 18
+
+
+def test_a_language_model_with_an_adapter_on_its_output_alone_is_computed_once(tmp_path: Path) -> None:
+    from loralab.tasks.likelihood import summed_loss
+
+    torch.manual_seed(0)
+    rates = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    network: Any = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=16, n_layer=2, n_head=2, n_positions=32, **rates))
+    network = get_peft_model(network, LoraConfig(r=2, target_modules=["lm_head"], task_type="CAUSAL_LM")).train()
+    passes = counted(network.get_base_model().transformer.h[1])
+    prefix = FrozenPrefix(network, np.array([6, 6]), tmp_path, limit=10**6)
+    ids = torch.arange(12).view(2, 6)
+    found = []
+    for _ in range(3):
+        with prefix.used_for(np.arange(2), {"input_ids": ids, "labels": ids}) as given:
+            found.append(summed_loss(network, given).item())
+    assert passes == [2 + 1]
+    assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_trial_gives_the_same_numbers_with_and_without_it(
+    precision: str, make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    arms = {"head": {"method": {"kind": "head-only"}, "learning_rates": [1e-3, 1e-2]}}
+    trial = tuning_trials(make_experiment(arms=arms, baseline="head"))[0]
+
+    def measured(frozen_cache: float) -> Measurement:
+        changes = {"precision": precision, "epochs": 3, "frozen_cache": frozen_cache}
+        asked = trial.model_copy(update={"conditions": trial.conditions.model_copy(update=changes)})
+        return carry_out(asked, tmp_path / str(frozen_cache), lambda progress: None, 8)
+
+    kept, plain = measured(1.0), measured(0.0)
+    assert kept.curve == plain.curve
+    assert kept.scores == plain.scores
