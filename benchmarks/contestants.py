@@ -79,16 +79,19 @@ print(json.dumps({"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 
 """
 
 
-def trial(ground: Ground, method: str, out: Path, *, dropout: bool = True, epochs: int = 1) -> Row:
+def trial(
+    ground: Ground, method: str, out: Path, *, dropout: bool = True, epochs: int = 1, scoring: str = "float32"
+) -> Row:
     """Carry out a final trial on labelled texts."""
     lora = {"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.1 if dropout else 0.0, "targets": ["attention"]}
     model = ground.model if dropout else ground.model_without_dropout
     task = {"kind": "classification", "data": str(ground.data), "max_length": MAX_LENGTH}
     conditions = {"model": str(model), "task": task, "epochs": epochs, "batch_size": BATCH_SIZE}
+    conditions["scoring"] = scoring
     found = _carry_out(conditions, method, lora if method == "lora" else {"kind": method}, out)
     assert found.throughput is not None
     return {
-        "who": "loralab",
+        "who": "loralab" if scoring == "float32" else f"loralab, scoring: {scoring}",
         "per_second": found.throughput.texts,
         "memory": found.memory.training,
         "evaluated_per_second": TEST_ROWS / found.seconds.evaluation,

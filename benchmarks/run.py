@@ -61,6 +61,9 @@ def classification(given: argparse.Namespace, scratch: Path, *, dropout: bool = 
                 yield {"method": method, **peer(script, ground, method, style, dropout=dropout)}
             ours = trial(ground, method, scratch / f"{method}-{repeat}", dropout=dropout)
             yield {"method": method, **ours, "peak": matrix_peak(), "useful": useful(ground, method, ours)}
+            if dropout:
+                out = scratch / f"{method}-{repeat}-bfloat16"
+                yield {"method": method, **trial(ground, method, out, scoring="bfloat16")}
 
 
 def without_dropout(given: argparse.Namespace, scratch: Path) -> Iterator[Row]:

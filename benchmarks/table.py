@@ -54,7 +54,7 @@ def _labelled(rows: list[Stored]) -> list[str]:
         f"| --- | --- |{' ---: |' * 9}",
     ]
     for method in ("full", "lora"):
-        for who in (PADDED, TUNED, OURS):
+        for who in (PADDED, TUNED, OURS, f"{OURS}, scoring: bfloat16"):
             cells = []
             for what, form in (("per_second", "{:.2f}"), ("memory", "{:.2f} GB"), ("evaluated_per_second", "{:.1f}")):
                 value = _of(rows, who, method, what)

@@ -169,6 +169,7 @@ def test_the_terminal_table_fits_80_columns(comparison: Comparison) -> None:
         (numbers.probability(0.0001), "< 0.001"),
         (numbers.duration(0.0042), "4.2 ms"),
         (numbers.duration(8.44), "8.4 s"),
+        (numbers.duration(109), "1.8 min"),
         (numbers.duration(754), "13 min"),
         (numbers.duration(3 * 3600 + 300), "3 h 05 min"),
         (numbers.size(294_912), "295 kB"),

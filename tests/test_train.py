@@ -210,6 +210,22 @@ def test_half_precision_in_training_leaves_float32_in_scores_and_files(
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
+@pytest.mark.parametrize("arm", ["full", "lora"])
+def test_final_scores_are_rounded_only_where_that_was_asked_for(
+    arm: str, make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    found = {}
+    for scoring in ("float32", "bfloat16"):
+        experiment = with_conditions(make_experiment, epochs=None, steps=10, scoring=scoring)
+        found[scoring] = carry_out(trial_of(experiment, arm), tmp_path / scoring, silent)
+    exact, rounded = (found[scoring].items for scoring in ("float32", "bfloat16"))
+    assert isinstance(exact, LabelScores)
+    assert isinstance(rounded, LabelScores)
+    assert found["float32"].probe == found["bfloat16"].probe  # the same model
+    assert exact.log_losses != rounded.log_losses
+    np.testing.assert_allclose(exact.log_losses, rounded.log_losses, atol=0.1)
+
+
 def test_a_trial_goes_on_from_its_checkpoint_with_the_same_numbers_bit_for_bit(
     make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ class Conditions(Settings):
     weight_decay: NonNegativeFloat = 0.01  # not on biases and norms
     max_grad_norm: PositiveFloat = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of training and its validation; the rest is float32
+    scoring: Literal["float32", "bfloat16"] = "float32"  # of the final scores: exact, or about twice as fast
     validations_per_epoch: PositiveInt = 1
     # Training ends after so many validations in a row without a better score, and the best one's weights are kept.
     early_stopping: PositiveInt | None = None

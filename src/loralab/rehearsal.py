@@ -67,7 +67,7 @@ def _rehearse(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Reh
     ready.network.zero_grad()
     release_memory()
     watch(Progress(trial.id, "evaluating"))
-    with meter.phase("evaluation"), fast_evaluation(ready):
+    with meter.phase("evaluation"), fast_evaluation(ready, trial.conditions):
         final = sum(_time_evaluation(ready, trial, name, micro_batch) for name in trial.conditions.task.final_sets)
     memory = meter.memory()
     return Rehearsal(

@@ -54,7 +54,7 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
     probed: list[float] = []
     if trial.stage == "final":
         telling = Teller(watch, trial, "evaluating")
-        with meter.phase("evaluation"), fast_evaluation(ready):
+        with meter.phase("evaluation"), fast_evaluation(ready, trial.conditions):
             items = score(ready, trial, task.final_sets, micro_batch, telling, fitted.steps)
     if items is not None and not isinstance(trial.method, Untouched):
         watch(Progress(trial.id, "saving"))

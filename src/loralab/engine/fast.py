@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from loralab.engine.frozen import frozen_weights_light
 from loralab.engine.setup import Ready, build_anew
-from loralab.experiment import Trial
+from loralab.experiment import Conditions, Trial
 from loralab.measure import Meter
 from loralab.methods import HeadOnly, Method, Untouched
 
@@ -60,10 +60,16 @@ def fast_training(ready: Ready, trial: Trial, meter: Meter, *, is_used_after: bo
 
 
 @contextmanager
-def fast_evaluation(ready: Ready) -> Iterator[None]:
-    """Make the network that is ready fast to score inside, in float32, and let it be as it was outside."""
+def fast_evaluation(ready: Ready, conditions: Conditions) -> Iterator[None]:
+    """Make the network that is ready fast to score inside, in float32 if nothing else was asked for."""
+    import torch
+
     from loralab.engine.adapters import adapters_merged
     from loralab.engine.attention import attention_in_pieces
 
-    with attention_in_pieces(ready.network, ready.device), adapters_merged(ready.network):
+    with (
+        attention_in_pieces(ready.network, ready.device),
+        adapters_merged(ready.network),
+        torch.autocast(ready.device.type, torch.bfloat16, enabled=conditions.scoring == "bfloat16"),
+    ):
         yield

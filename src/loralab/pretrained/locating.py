@@ -76,9 +76,15 @@ def revision(model: str) -> str:
 
 
 def _sha256(files: Sequence[Path]) -> str:
-    """Return the hash of the files' content, one after the other, without holding it in memory."""
+    """Return the hash of the files' content, one after the other."""
+    return _hash_of(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@cache  # a trial asks for the revision of a packaged model that it has just compared with the published one
+def _hash_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Hash the files, without holding one in memory; size and time tell versions of a file apart."""
     digest = hashlib.sha256()
-    for file in files:
+    for file, _, _ in files:
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)

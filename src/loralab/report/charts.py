@@ -84,7 +84,6 @@ def _forgetting(comparison: Comparison) -> Chart | None:
             for arm, of_seed in found.of_seeds.items()
             for seed, changes in of_seed.items()
         ]
-        axes = alt.Axis(format="+.0%", tickCount=6)
         zero = (
             alt.Chart(alt.InlineData(values=[{"loss": 0}])).mark_rule(strokeDash=[4, 4], opacity=0.6).encode(y="loss:Q")
         )
@@ -93,9 +92,12 @@ def _forgetting(comparison: Comparison) -> Chart | None:
             .mark_circle(size=70, opacity=0.75)
             .encode(
                 x=alt.X(
-                    "gain:Q", title="Learnt: perplexity lower by", axis=axes, scale=alt.Scale(zero=False, nice=True)
+                    "gain:Q",
+                    title="Learnt: perplexity lower by",
+                    axis=alt.Axis(format=".0%", tickCount=6),
+                    scale=alt.Scale(zero=False, nice=True),
                 ),
-                y=alt.Y("loss:Q", title=f"{metric.phrase}: higher by", axis=axes),
+                y=alt.Y("loss:Q", title=f"{metric.phrase}: higher by", axis=alt.Axis(format="+.0%", tickCount=6)),
                 color=_arm_colour(comparison),
             )
         )

@@ -36,7 +36,7 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         f"{100 * conditions.warmup:g} % of the steps, then {SCHEDULES[conditions.schedule]}, weight decay "
         f"{conditions.weight_decay:g}, gradients clipped at {conditions.max_grad_norm:g}",
         "Besides": ", ".join(_besides(conditions)) or "nothing",
-        "Precision": f"{machine.precision} in training; scores and saved models are float32",
+        "Precision": f"{machine.precision} in training, {conditions.scoring} in final scores; saved models are float32",
         "Seeds": f"{', '.join(map(str, comparison.seeds))}; learning rates were chosen on validation with "
         f"seed {comparison.experiment.tuning_seed}",
         "Memory": first.memory.how + ", above what was resident before the model was loaded",

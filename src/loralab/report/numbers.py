@@ -97,11 +97,13 @@ def cost(value: float, quantity: Quantity) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write seconds, and minutes and hours where there are some: '8.4 s', '12 min', '3 h 05 min'."""
+    """Write seconds, and minutes and hours where there are some: '8.4 s', '1.8 min', '12 min', '3 h 05 min'."""
     if 0 < seconds < 0.1:
         return f"{1000 * seconds:.2g} ms"
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 and seconds == round(seconds) else f"{seconds:.1f} s"
+    if seconds < 600:
+        return f"{seconds / 60:.1f} min"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
