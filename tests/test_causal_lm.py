@@ -126,10 +126,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("corpus"), ["animal", "place"])
 
 
-def inspected(make_experiment: MakeExperiment, model: Path, corpus: Path, **changes: Any) -> None:
+def inspected(
+    make_experiment: MakeExperiment, model: Path, corpus: Path, method: dict[str, Any] | None = None, **changes: Any
+) -> None:
     task = {"kind": "causal-lm", "data": str(corpus), "block_size": 16, **changes}
     conditions = make_experiment().conditions.model_dump() | {"model": str(model), "task": task}
-    arms = {"full": {"method": {"kind": "full"}, "learning_rates": [1e-3]}}
+    arms = {"full": {"method": method or {"kind": "full"}, "learning_rates": [1e-3]}}
     experiment = make_experiment(conditions=conditions, arms=arms, margin={})
     inspect_arms(experiment, lambda _: None)
 
@@ -147,6 +149,27 @@ def test_a_block_larger_than_the_positions_is_told_where_the_tokenizer_knows_no_
 ) -> None:
     with pytest.raises(UserError, match="block_size: this model has 64 positions, fewer than 65 tokens"):
         inspected(make_experiment, byte_models["gpt2"], corpus, block_size=65)
+
+
+def test_a_prefix_that_leaves_too_few_positions_is_told(
+    make_experiment: MakeExperiment, toy_gpt2: Path, corpus: Path
+) -> None:
+    method = {"kind": "peft", "peft_type": "PREFIX_TUNING", "num_virtual_tokens": 5}
+    inspected(make_experiment, toy_gpt2, corpus, method, block_size=59)
+    expected = "num_virtual_tokens: 5 and the 60 tokens .* than the 64 positions .*; set task.block_size to 59 or less"
+    with pytest.raises(UserError, match=expected):
+        inspected(make_experiment, toy_gpt2, corpus, method, block_size=60)
+
+
+def test_a_tokenizer_that_makes_tokens_without_an_embedding_is_told(
+    make_experiment: MakeExperiment, tmp_path: Path, corpus: Path
+) -> None:
+    save_language_model(tmp_path, "gpt2", vocab_size=100, eos_token_id=0)
+    byte_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(
+        UserError, match=r"makes token \d+ of the data, and it has 100 embeddings\n  give the model its"
+    ):
+        inspected(make_experiment, tmp_path, corpus)
 
 
 def test_a_tokenizer_without_an_end_of_text_token_is_told(

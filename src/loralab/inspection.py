@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loralab.data import AnyData
 from loralab.errors import MistakesError, UserError
@@ -13,9 +13,11 @@ from loralab.experiment import Conditions, Experiment
 from loralab.measure import count_parameters
 from loralab.memory import is_out_of_memory
 from loralab.methods import Method
-from loralab.pretrained import Loaded, load_tokenizer
+from loralab.pretrained import Loaded, load_tokenizer, most_positions
 from loralab.progress import Watch
 from loralab.results import Parameters
+from loralab.tasks import Task
+from loralab.tasks.examples import Examples, Windows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,19 +65,50 @@ def inspect_arms(experiment: Experiment, watch: Watch) -> dict[str, Parameters]:
     """Return the parameters of every arm.
 
     Raises MistakesError with all that the data, the model and the methods don't allow together: targets that the model
-    lacks, ranks larger than a layer, more tokens than the model reads.
+    lacks, ranks larger than a layer, more tokens than the model reads, tokens that it doesn't know.
     """
     task, subject = experiment.conditions.task, read_subject(experiment.conditions)
-    task.tokenise(subject.data.validation, subject.tokenizer)
+    examples = task.tokenise(subject.data.validation, subject.tokenizer)
     task.weights(subject.data)
     found: dict[str, Parameters] = {}
     mistakes: list[str] = []
     with memory_is_told(experiment.conditions.model):
         for name, arm in experiment.arms.items():
             try:
-                found[name] = subject.parameters(arm.method)
+                found[name] = _inspected(subject, arm.method, examples)
             except UserError as error:
                 mistakes.append(mistake_of(name, error))
     if mistakes:
         raise MistakesError("the experiment", list(dict.fromkeys(mistakes)))  # the model's are the same for all arms
     return found
+
+
+def _inspected(subject: Subject, method: Method, examples: Examples) -> Parameters:
+    """Adapt a model; the network is gone before the next one is loaded."""
+    loaded = subject.load()
+    _check_tokens(loaded, examples)
+    network = method.adapt(loaded)
+    _check_positions(network, loaded, subject.conditions.task)
+    return count_parameters(network)
+
+
+def _check_tokens(loaded: Loaded, examples: Examples) -> None:
+    """Raise UserError where the tokenizer makes tokens for which the model has no embedding."""
+    tokens = examples.stream.tokens if isinstance(examples, Windows) else examples.stream
+    known = loaded.network.get_input_embeddings().num_embeddings
+    if tokens.max() >= known:
+        raise UserError(
+            f"model: its tokenizer makes token {tokens.max()} of the data, and it has {known} embeddings\n"
+            "  give the model its own tokenizer, or embeddings for all tokens (resize_token_embeddings), and save it"
+        )
+
+
+def _check_positions(network: Any, loaded: Loaded, task: Task) -> None:
+    """Raise UserError where a method's prompt leaves too few positions for the longest text."""
+    prompt = getattr(getattr(network, "active_peft_config", None), "num_virtual_tokens", None)
+    most = most_positions(loaded.network)
+    if prompt and most is not None and prompt + task.longest > most:
+        raise UserError(
+            f"method.num_virtual_tokens: {prompt} and the {task.longest} tokens of a text are more than the {most} "
+            f"positions of this model; set task.{task.length_setting} to {most - prompt} or less"
+        )

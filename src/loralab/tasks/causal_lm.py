@@ -49,6 +49,7 @@ class CausalLM(Settings):
     item: ClassVar[str] = "document"
     example: ClassVar[str] = "block"
     loss_term: ClassVar[str] = "token"
+    length_setting: ClassVar[str] = "block_size"
 
     data: Corpus
     block_size: Annotated[int, Field(ge=2)] = 256  # tokens that are read at once, in training and in scoring
@@ -79,6 +80,11 @@ class CausalLM(Settings):
     def final_sets(self) -> tuple[str, ...]:
         """What a final trial is scored on, the set first that the task is about."""
         return ("test", *self.evaluate)
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that are read at once."""
+        return self.block_size
 
     @property
     def steps_of_scoring(self) -> int:

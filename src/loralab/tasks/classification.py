@@ -47,6 +47,7 @@ class Classification(Settings):
     item: ClassVar[str] = "text"  # what is scored,
     example: ClassVar[str] = "text"  # what a batch is made of,
     loss_term: ClassVar[str] = "text"  # what the loss is a mean over
+    length_setting: ClassVar[str] = "max_length"
 
     data: Data
     max_length: PositiveInt = 256  # tokens; longer texts are cut, and their share is recorded
@@ -68,6 +69,11 @@ class Classification(Settings):
     def final_sets(self) -> tuple[str, ...]:
         """What a final trial is scored on."""
         return ("test",)
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that are read at once."""
+        return self.max_length
 
     def read(self) -> LabelledData:
         """Read the rows. Raises UserError with all mistakes of the source."""
