@@ -14,6 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase
 
 from architectures import DECODERS, load_language_model, save_language_model
 from loralab.data.corpus import Context
+from loralab.engine.attention import NAME, register
 from loralab.engine.evaluation import predict
 from loralab.tasks import CausalLM
 from loralab.tasks.examples import NOWHERE, Windows
@@ -30,6 +31,7 @@ def tokenizer() -> PreTrainedTokenizerBase:
 
 def network_of(base: Path, attention: str = "sdpa") -> Any:
     network = load_language_model(base).network
+    register()
     network.set_attn_implementation(attention)
     return network
 
@@ -93,7 +95,7 @@ def test_each_documents_likelihood_is_that_of_a_plain_reference(
     assert scores["log_perplexity"] == pytest.approx(sum(expected) / sum(found.bytes), rel=1e-5)
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa", NAME])
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_batch_size_padding_and_attention_do_not_change_it(
     byte_models: dict[str, Path], tokenizer: PreTrainedTokenizerBase, architecture: str, attention: str
@@ -120,12 +122,13 @@ def test_a_padding_token_that_the_model_has_no_embedding_for_does_no_harm(byte_m
 
 
 @pytest.mark.parametrize("padded", [False, True], ids=["no mask", "padding mask"])
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa", NAME])
 @pytest.mark.parametrize("architecture", DECODERS)
 def test_what_stands_before_a_token_does_not_depend_on_it(
     tmp_path: Path, architecture: str, attention: str, padded: bool
 ) -> None:
     network = load_language_model(save_language_model(tmp_path, architecture)).network.eval()
+    register()
     network.set_attn_implementation(attention)
     tokens = torch.randint(4, 48, (2, 12), generator=torch.Generator().manual_seed(0))
     changed = tokens.clone()

@@ -36,13 +36,18 @@ def attention_in_pieces(network: nn.Module, device: torch.device) -> Iterator[No
     if device.type != "cpu" or not models or models[0].config._attn_implementation != "sdpa":
         yield
         return
-    AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
+    register()
     models[0].set_attn_implementation(NAME)
     try:
         yield
     finally:
         models[0].set_attn_implementation("sdpa")
+
+
+def register() -> None:
+    """Make `attend` known to transformers under NAME, with the masks that PyTorch's attention takes."""
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def attend(
