@@ -168,6 +168,8 @@ def test_the_terminal_table_fits_80_columns(comparison: Comparison) -> None:
         (numbers.probability(0.0312), "0.031"),
         (numbers.probability(0.0001), "< 0.001"),
         (numbers.duration(0.0042), "4.2 ms"),
+        (numbers.duration(0.0994), "99 ms"),
+        (numbers.duration(0.0998), "0.1 s"),
         (numbers.duration(8.44), "8.4 s"),
         (numbers.duration(109), "1.8 min"),
         (numbers.duration(754), "13 min"),

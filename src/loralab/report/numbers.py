@@ -98,7 +98,7 @@ def cost(value: float, quantity: Quantity) -> str:
 
 def duration(seconds: float) -> str:
     """Write seconds, and minutes and hours where there are some: '8.4 s', '1.8 min', '12 min', '3 h 05 min'."""
-    if 0 < seconds < 0.1:
+    if 0 < seconds < 0.0995:  # from there on rounded to 0.1 s
         return f"{1000 * seconds:.2g} ms"
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 and seconds == round(seconds) else f"{seconds:.1f} s"
