@@ -74,7 +74,7 @@ def plain_losses(trial: Trial) -> list[float]:
         batch = tokenizer(texts, truncation=True, max_length=task.max_length, padding=True, return_tensors="pt")
         logits = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         loss = cross_entropy(logits, torch.tensor([data.train.labels[row] for row in rows]))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(trained, conditions.max_grad_norm)
         optimizer.step()
         schedule.step()
