@@ -49,7 +49,7 @@ def peer(script: Path, ground: Ground, method: str, style: str, *, dropout: bool
         "who": f"Trainer + PEFT, {style}",
         "per_second": found["texts_per_second"],
         "memory": found["peak_rss_bytes"] - found["resident_before_model_bytes"],
-        "evaluated_per_second": test / found["eval_seconds"] if test else None,
+        "evaluated_per_second": test / found["eval_seconds"],
         "whole_seconds": seconds,
     }
 
@@ -156,5 +156,7 @@ def _experiment(conditions: Row, arm: str, method: Row) -> Experiment:
 def _run(arguments: list[str]) -> tuple[Row, float]:
     """Run Python; return the JSON object of its last line, and the seconds of the whole."""
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1]), time.perf_counter() - begun

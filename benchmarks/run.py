@@ -75,7 +75,7 @@ def head_only(given: argparse.Namespace, scratch: Path) -> Iterator[Row]:
     """The head alone: its first epoch, and those after it. The peer has no such method; its LoRA stands in."""
     ground = prepare(given, scratch, given.rows)
     for repeat in range(given.repeats):
-        yield {"method": "lora", **peer(given.peers / "trainer_peft.py", ground, "lora", "tuned", test=0)}
+        yield {"method": "lora", **peer(given.peers / "trainer_peft.py", ground, "lora", "tuned")}
         first = trial(ground, "head-only", scratch / f"first-{repeat}")
         more = trial(ground, "head-only", scratch / f"more-{repeat}", epochs=11)
         later = (more["seconds"]["training"] - first["seconds"]["training"]) / 10
