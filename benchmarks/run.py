@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gpt2
 from contestants import TEST_ROWS, Ground, Row, comparison, language_peer, language_trial, peer, trial
 from loralab.pretrained import load_tokenizer
 from peak import matrix_peak, useful
@@ -111,7 +112,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Path], Iterator[Row]]] = {
 def prepare(given: argparse.Namespace, scratch: Path, rows: int, test: int = TEST_ROWS) -> Ground:
     """Build the models and copy the rows."""
     import torch
-    from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel, GPT2Config, GPT2LMHeadModel
+    from transformers import DistilBertConfig, DistilBertModel
 
     tokenizer = load_tokenizer("package:all-MiniLM-L6-v2")
     for name, rate in (("model", 0.1), ("model-without-dropout", 0.0)):
@@ -119,10 +120,7 @@ def prepare(given: argparse.Namespace, scratch: Path, rows: int, test: int = TES
         torch.manual_seed(0)
         DistilBertModel(DistilBertConfig(vocab_size=len(tokenizer), **rates)).save_pretrained(scratch / name)
         tokenizer.save_pretrained(scratch / name)
-    torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config()).save_pretrained(scratch / "gpt2")
-    reading = AutoTokenizer.from_pretrained(given.tokenizer, model_max_length=GPT2Config().n_positions)
-    reading.save_pretrained(scratch / "gpt2")
+    gpt2.build(scratch / "gpt2", given.tokenizer)
     return Ground(
         model=scratch / "model",
         model_without_dropout=scratch / "model-without-dropout",

@@ -4,7 +4,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,16 @@ def finished_language(tmp_path_factory: pytest.TempPathFactory, language: dict[s
     folder = tmp_path_factory.mktemp("finished-language")
     api.run(parse_experiment(language, "language.yaml"), folder)
     return folder
+
+
+@pytest.fixture
+def accelerate_anew() -> Iterator[None]:
+    """Accelerate keeps a process's first precision; trials have processes of their own, tests share one."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 MakeExperiment = Callable[..., Experiment]

@@ -1,6 +1,5 @@
 """Frozen weights are rounded once for training, to the bits that autocast would round them to, and come back whole."""
 
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,8 @@ from loralab.plan import certain_trials
 from loralab.pretrained import Loaded
 from loralab.train import carry_out
 
+pytestmark = pytest.mark.usefixtures("accelerate_anew")
 LORA = Lora(rank=2, alpha=4, targets=("attention",))
-
-
-@pytest.fixture(autouse=True)
-def accelerate_anew() -> Iterator[None]:
-    """Accelerate keeps a process's first precision; trials have processes of their own, tests share one."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def adapted(method: Method) -> Any:

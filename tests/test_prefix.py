@@ -1,6 +1,5 @@
 """Frozen layers are computed once where nothing can change what they make, and training doesn't notice."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,9 @@ from loralab.plan import tuning_trials
 from loralab.results import Measurement
 from loralab.train import carry_out
 
+pytestmark = pytest.mark.usefixtures("accelerate_anew")
 LENGTHS = np.array([5, 3, 4, 5, 2, 5])
 SMALL = {"num_labels": 2, "vocab_size": 30}
-
-
-@pytest.fixture(autouse=True)
-def accelerate_anew() -> Iterator[None]:
-    """Accelerate keeps a process's first precision; trials have processes of their own, tests share one."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def distilbert(dropout: float = 0.0) -> Any:

@@ -193,18 +193,14 @@ def test_the_share_of_texts_that_were_cut_is_recorded(make_experiment: MakeExper
     assert 0 < found.data.truncated["test"] < 1
 
 
+@pytest.mark.usefixtures("accelerate_anew")
 def test_half_precision_in_training_leaves_float32_in_scores_and_files(
     make_experiment: MakeExperiment, tmp_path: Path
 ) -> None:
-    from accelerate.state import AcceleratorState
     from safetensors.torch import load_file
 
-    AcceleratorState._reset_state(reset_partial_state=True)  # a process has one precision; the tests share theirs
-    try:
-        experiment = with_conditions(make_experiment, precision="bfloat16")
-        found = carry_out(trial_of(experiment), tmp_path, silent)
-    finally:
-        AcceleratorState._reset_state(reset_partial_state=True)
+    experiment = with_conditions(make_experiment, precision="bfloat16")
+    found = carry_out(trial_of(experiment), tmp_path, silent)
     assert found.environment.precision == "bfloat16"
     weights = load_file(tmp_path / "models" / "full" / "seed-0-lr0.003" / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}

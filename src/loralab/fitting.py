@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from loralab.engine.batches import order_sha256, training_steps
 from loralab.engine.checkpoints import Checkpoints, Standing, Tensors, random_state, restore_random_state
 from loralab.engine.evaluation import score
-from loralab.engine.fast import begin_training, fast_training, frozen_prefix
+from loralab.engine.fast import fast_training, make_stepper
 from loralab.engine.optimise import Optimiser
 from loralab.engine.setup import Ready
-from loralab.engine.stepping import Stepper
 from loralab.errors import LosingError
 from loralab.experiment import Trial
 from loralab.folder import ResultsFolder
@@ -69,14 +68,12 @@ def _loop(
 ) -> Fitted:
     conditions, train = trial.conditions, ready.splits["train"]
     steps = training_steps(train.lengths, conditions, trial.seed)
-    optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
-    prefix = frozen_prefix(ready, trial, folder)
-    stepper = Stepper(optimiser, conditions.task, train, ready.tokenizer, ready.weights, micro_batch, prefix)
+    stepper = make_stepper(ready, trial, folder, len(steps), micro_batch)
+    optimiser = stepper.optimiser
     standing, best = _go_on(ready.network, optimiser, meter, checkpoints)
     telling, tokens_before = Teller(watch, trial, "training"), standing.tokens
     rivals = ResultsFolder(folder).best_validations(trial) if trial.may_be_given_up else {}
     points_every = max(1, len(steps) // CURVE_POINTS)
-    begin_training(optimiser.network, trial.method)
     with meter.phase("training"):
         for step in steps[standing.done :]:
             standing = standing.after(step.tokens(train.lengths), stepper.take(step))

@@ -151,22 +151,31 @@ class ResultsFolder:
         return self.path / "trials" / f"{trial.id}.json"
 
 
+@contextmanager
+def draft_of(file: Path) -> Iterator[Path]:
+    """Yield where to write what becomes `file` once it is whole; what is left of one that isn't is removed."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        draft.replace(file)
+    except Exception:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+
+
 def write_whole(file: Path, text: str) -> None:
     """Write `file` whole or not at all: a reader sees the old content or the new, whenever the process is stopped.
 
     Raises UserError where it can't be written.
     """
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8") as stream:
+        with draft_of(file) as draft, draft.open("w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        draft.replace(file)
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
         raise UserError(f"{file} can't be written: {error}; everything finished before it is kept") from error
 
 

@@ -17,7 +17,7 @@ from loralab.pretrained import Loaded, load_tokenizer, most_positions
 from loralab.progress import Watch
 from loralab.results import Parameters
 from loralab.tasks import Task
-from loralab.tasks.examples import Examples, Windows
+from loralab.tasks.examples import Examples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -94,11 +94,10 @@ def _inspected(subject: Subject, method: Method, examples: Examples) -> Paramete
 
 def _check_tokens(loaded: Loaded, examples: Examples) -> None:
     """Raise UserError where the tokenizer makes tokens for which the model has no embedding."""
-    tokens = examples.stream.tokens if isinstance(examples, Windows) else examples.stream
     known = loaded.network.get_input_embeddings().num_embeddings
-    if tokens.max() >= known:
+    if examples.highest_token >= known:
         raise UserError(
-            f"model: its tokenizer makes token {tokens.max()} of the data, and it has {known} embeddings\n"
+            f"model: its tokenizer makes token {examples.highest_token} of the data, and it has {known} embeddings\n"
             "  give the model its own tokenizer, or embeddings for all tokens (resize_token_embeddings), and save it"
         )
 

@@ -190,7 +190,8 @@ def keep_few_kernels() -> None:
 
     oneDNN (and ideep, its layer in torch) prepares a kernel for every shape and keeps 1,024 with their working memory.
     Where every batch has a length of its own, that came to a quarter or more of a training's memory, and the peak grew
-    with the number of steps; 32 were as fast (torch 2.13). Whoever has set the variables is left alone.
+    with the number of steps. So many hold those that one batch needs, of its linear layers and its attention, for all
+    layers of the network (torch 2.13). Whoever has set the variables is left alone.
     """
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, "32")

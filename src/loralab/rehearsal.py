@@ -11,11 +11,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from loralab.engine.batches import Indices, Step, evaluation_batches, training_steps
-from loralab.engine.evaluation import BATCHES, predict
-from loralab.engine.fast import begin_training, fast_evaluation, fast_training, frozen_prefix
-from loralab.engine.optimise import Optimiser
+from loralab.engine.evaluation import BATCHES, predict, scored_at_once
+from loralab.engine.fast import fast_evaluation, fast_training, make_stepper
 from loralab.engine.setup import Ready, set_up
-from loralab.engine.stepping import Stepper
 from loralab.experiment import Trial
 from loralab.failures import attempted
 from loralab.measure import Meter
@@ -90,20 +88,17 @@ def _train_and_validate(
     """Return the steps of the trial, the seconds that they will take, and those of one validation among them."""
     train = ready.splits["train"]
     steps = training_steps(train.lengths, trial.conditions, trial.seed)
-    optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
-    prefix = frozen_prefix(ready, trial, folder)
-    stepper = Stepper(optimiser, trial.conditions.task, train, ready.tokenizer, ready.weights, micro_batch, prefix)
+    stepper = make_stepper(ready, trial, folder, len(steps), micro_batch)
     first_epoch = [step for step in steps if step.epoch <= 1]
     sizes = [sum(_padded(batch, train.lengths) for batch in step.batches) for step in first_epoch]
     epochs = len(steps) / len(first_epoch)
-    begin_training(optimiser.network, trial.method)
     with meter.phase("training"):
         seconds = _extrapolate(sizes, lambda position: stepper.take(steps[position]))
         # What frozen layers made of the texts may be kept: then the same steps take less in the epochs to come.
-        later = _extrapolate(sizes, lambda position: stepper.take(steps[position])) if prefix.keeps else seconds
-    with meter.phase("validation"), optimiser.autocast():
+        later = _extrapolate(sizes, lambda position: stepper.take(steps[position])) if stepper.prefix.keeps else seconds
+    with meter.phase("validation"), stepper.optimiser.autocast():
         validation = _time_evaluation(ready, trial, "validation", micro_batch)
-    optimiser.unwrap()
+    stepper.optimiser.unwrap()
     return steps, seconds + (epochs - 1) * later, validation
 
 
@@ -111,8 +106,7 @@ def _time_evaluation(ready: Ready, trial: Trial, split: str, micro_batch: int) -
     """Return the seconds that scoring the whole split is expected to take."""
     examples = ready.splits[split]
     batch_tokens = trial.conditions.batch_tokens
-    most = None if batch_tokens is None else BATCHES * batch_tokens
-    batches = evaluation_batches(examples.lengths, BATCHES * micro_batch, most)
+    batches = evaluation_batches(examples.lengths, BATCHES * micro_batch, scored_at_once(batch_tokens))
     sizes = [_padded(batch, examples.lengths) for batch in batches]
 
     def score(position: int) -> None:

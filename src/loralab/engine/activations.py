@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loralab.engine.modules import replace_modules
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -17,7 +19,5 @@ def fuse_activations(network: nn.Module) -> None:
     from torch import nn
     from transformers.activations import FastGELUActivation, NewGELUActivation
 
-    for module in network.modules():
-        for name, child in module.named_children():
-            if isinstance(child, FastGELUActivation | NewGELUActivation):
-                setattr(module, name, nn.GELU(approximate="tanh"))
+    written_out = FastGELUActivation | NewGELUActivation
+    replace_modules(network, lambda one: nn.GELU(approximate="tanh") if isinstance(one, written_out) else None)

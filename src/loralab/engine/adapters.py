@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -12,7 +12,9 @@ from peft.tuners.lora import Linear
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from loralab.autograd import applied
 from loralab.engine.dropout import Drops
+from loralab.engine.modules import computing
 
 
 @contextmanager
@@ -23,13 +25,10 @@ def adapters_in_one(network: nn.Module, device: torch.device) -> Iterator[None]:
     kinds of adapters stay as PEFT has them.
     """
     layers = _plain_layers(network) if device.type == "cpu" else []
-    for layer in layers:
-        layer.forward = partial(_forward, layer)
-    try:
-        yield
-    finally:
+    with ExitStack() as stack:
         for layer in layers:
-            del layer.forward  # PEFT's own, of the class, stands behind it
+            stack.enter_context(computing(layer, partial(_forward, layer)))
+        yield
 
 
 @contextmanager
@@ -40,16 +39,16 @@ def adapters_merged(network: nn.Module) -> Iterator[None]:
     """
     layers = _plain_layers(network)
     wholes = [layer.base_layer.weight for layer in layers]
-    for layer in layers:
-        merged = layer.base_layer.weight + layer.get_delta_weight(*layer.lora_A)
-        layer.base_layer.weight = nn.Parameter(merged.detach(), requires_grad=False)
-        layer.forward = layer.base_layer.forward
     try:
-        yield
+        with ExitStack() as stack:
+            for layer in layers:
+                merged = layer.base_layer.weight + layer.get_delta_weight(*layer.lora_A)
+                layer.base_layer.weight = nn.Parameter(merged.detach(), requires_grad=False)
+                stack.enter_context(computing(layer, layer.base_layer.forward))
+            yield
     finally:
         for layer, whole in zip(layers, wholes, strict=True):
             layer.base_layer.weight = whole
-            del layer.forward
 
 
 def _plain_layers(network: nn.Module) -> list[Any]:
@@ -83,7 +82,7 @@ def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
     if torch.is_autocast_enabled("cpu"):
         lower = torch.get_autocast_dtype("cpu")
         parts = tuple(None if part is None else part.to(lower) for part in parts)
-    return cast(torch.Tensor, _Adapted.apply(*parts, layer.scaling[name], rate))  # type: ignore[no-untyped-call]
+    return applied(_Adapted, *parts, layer.scaling[name], rate)
 
 
 class _Adapted(torch.autograd.Function):

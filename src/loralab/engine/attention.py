@@ -18,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from loralab.autograd import applied
 from loralab.engine.dropout import Drops, Masks
 from loralab.engine.reach import Reach, reach
 
@@ -78,8 +79,7 @@ def attend(
     who = reach(attention_mask, causal, query.dtype)
     scale = query.shape[3] ** -0.5 if scaling is None else scaling
     drops = Drops.draw(dropout) if dropout else None
-    found = _Attention.apply(query, key, value, who, scale, drops)  # type: ignore[no-untyped-call]
-    return cast(torch.Tensor, found).transpose(1, 2).contiguous(), None
+    return applied(_Attention, query, key, value, who, scale, drops).transpose(1, 2).contiguous(), None
 
 
 def _is_supported(

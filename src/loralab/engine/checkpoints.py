@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from loralab.engine.stepping import Taken
 from loralab.experiment import Trial
+from loralab.folder import draft_of
 from loralab.measure import Spent
 from loralab.results import Point
 from loralab.settings import Settings
@@ -126,20 +127,14 @@ class Checkpoints:
             spent=spent,
         )
         tensors = {f"{part}:{name}": one.contiguous() for part, kept in parts.items() for name, one in kept.items()}
-        draft = self._file.with_suffix(f".{os.getpid()}")
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError, SafetensorError), draft_of(self._file) as draft:
             save_file(tensors, draft, {"header": header.model_dump_json()})
-            draft.replace(self._file)
-        except (OSError, SafetensorError):
-            with suppress(OSError):
-                draft.unlink()
         self._written = time.perf_counter()
         self._cost = self._written - begun
 
     def latest(self) -> Checkpoint | None:
         """Return the checkpoint of this very trial, data and micro-batch, if there is one that can be read."""
-        for draft in self._file.parent.glob(f"{glob.escape(self._file.stem)}.[0-9]*"):  # of a process that was killed
+        for draft in self._file.parent.glob(f".{glob.escape(self._file.name)}.[0-9]*"):  # of a process that was killed
             with suppress(OSError):
                 draft.unlink()
         header = _header(self._file)

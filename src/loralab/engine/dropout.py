@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from loralab.autograd import applied
+from loralab.engine.modules import replace_modules
+
 LEVELS = 256  # a mask is drawn from bytes
 
 
@@ -77,12 +80,12 @@ class FastDropout(nn.Dropout):
         """Drop values in training."""
         if not self.training or self.p in (0, 1) or input.device.type != "cpu":
             return super().forward(input)
-        return cast(torch.Tensor, _Drop.apply(input, self.p))  # type: ignore[no-untyped-call]
+        return applied(_Drop, input, self.p)
 
 
 def speed_up_dropout(network: nn.Module) -> None:
     """Put fast dropout in the place of torch's. It has no weights, so that nothing of it is saved."""
-    for module in network.modules():
-        for name, child in module.named_children():
-            if type(child) is nn.Dropout:
-                setattr(module, name, FastDropout(child.p, child.inplace).train(child.training))
+    replace_modules(
+        network,
+        lambda one: FastDropout(one.p, one.inplace).train(one.training) if type(one) is nn.Dropout else None,
+    )

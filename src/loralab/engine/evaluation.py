@@ -45,6 +45,11 @@ def _require_finite(outputs: npt.NDArray[np.float32], step: int) -> None:
         raise DivergedError(step, float(broken[0]), "an output")
 
 
+def scored_at_once(batch_tokens: int | None) -> int | None:
+    """Return the most tokens of a batch in evaluation, from those in training; None is no limit."""
+    return None if batch_tokens is None else BATCHES * batch_tokens
+
+
 def predict(
     network: nn.Module,
     task: Task,
@@ -62,8 +67,7 @@ def predict(
     in_training = [module for module in network.modules() if module.training]
     network.eval()
     try:
-        tokens = None if batch_tokens is None else BATCHES * batch_tokens
-        work = partial(_predict, network, task, examples, tokenizer, tokens, told)
+        work = partial(_predict, network, task, examples, tokenizer, scored_at_once(batch_tokens), told)
         return in_parts_that_fit(BATCHES * batch_size, work)
     finally:
         for module in in_training:

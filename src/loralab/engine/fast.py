@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loralab.engine.frozen import frozen_weights_light
+from loralab.engine.optimise import Optimiser
 from loralab.engine.setup import Ready, build_anew
+from loralab.engine.stepping import Stepper
 from loralab.experiment import Conditions, Trial
 from loralab.measure import Meter
 from loralab.methods import HeadOnly, Method, Untouched
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from loralab.engine.prefix import FrozenPrefix
 
 
 def begin_training(network: nn.Module, method: Method | Untouched) -> None:
@@ -30,12 +30,19 @@ def begin_training(network: nn.Module, method: Method | Untouched) -> None:
                 module.eval()
 
 
-def frozen_prefix(ready: Ready, trial: Trial, folder: Path) -> FrozenPrefix:
-    """Return what will keep what frozen layers make of the training texts, in a file in the results folder."""
+def make_stepper(ready: Ready, trial: Trial, folder: Path, steps: int, micro_batch: int) -> Stepper:
+    """Return what takes the training steps, so many in all, of the network that is ready, now in training mode.
+
+    What frozen layers make of the training texts is kept in a file in the results folder `folder` meanwhile.
+    """
     from loralab.engine.prefix import FrozenPrefix
 
-    limit = round(trial.conditions.frozen_cache * 1e9)
-    return FrozenPrefix(ready.network, ready.splits["train"].lengths, folder / "checkpoints", limit)
+    conditions, train = trial.conditions, ready.splits["train"]
+    optimiser = Optimiser(ready.network, trial, steps, ready.precision)
+    limit = round(conditions.frozen_cache * 1e9)
+    prefix = FrozenPrefix(ready.network, train.lengths, folder / "checkpoints", limit)
+    begin_training(optimiser.network, trial.method)
+    return Stepper(optimiser, conditions.task, train, ready.tokenizer, ready.weights, micro_batch, prefix)
 
 
 @contextmanager

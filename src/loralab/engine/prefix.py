@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 
 from loralab.engine.batches import Indices
+from loralab.engine.modules import computing
 
 Tensor = torch.Tensor
 Batch = Mapping[str, Tensor]
@@ -157,7 +159,7 @@ class _Cut:
     def reached(self, network: nn.Module, one: Batch) -> Tensor:
         """Return what stands here for one text, (width) or (tokens, width)."""
 
-        def end(module: nn.Module, given: Any, output: Any = None) -> None:  # noqa: ARG001 - as a hook is called
+        def end(_: nn.Module, given: Any, output: Any = None) -> None:
             raise _Reached(given[0] if self.reads else output)
 
         register = self.module.register_forward_pre_hook if self.reads else self.module.register_forward_hook
@@ -175,15 +177,15 @@ class _Cut:
         """Let the network begin here with `values` inside; yield what is to be given to it."""
         is_vector = values[0].ndim == 1
         tokens = 1 if is_vector else max(part.shape[1] for part in batch.values() if part.ndim == 2)
-        kept = torch.stack(values) if is_vector else _padded(values, tokens)
+        kept = torch.stack(values if is_vector else [pad(value, (0, 0, 0, tokens - len(value))) for value in values])
         with ExitStack() as stack:
             for layer in layers:
-                stack.enter_context(_replaced(layer, _pass_through))
+                stack.enter_context(computing(layer, _pass_through))
             if self.reads:
                 hook = self.module.register_forward_pre_hook(lambda _, given: (kept, *given[1:]))
                 stack.callback(hook.remove)
             else:
-                stack.enter_context(_replaced(self.module, lambda *_, **__: kept))
+                stack.enter_context(computing(self.module, lambda *_, **__: kept))
             # Where a vector stands here, all that is still computed of tokens is thrown away: one a text is enough.
             yield {name: part[:, :tokens] if part.ndim == 2 else part for name, part in batch.items()}
 
@@ -192,29 +194,8 @@ def _call(network: Any, one: Batch) -> None:
     network(**{name: part for name, part in one.items() if name != "labels"})
 
 
-def _padded(values: list[Tensor], tokens: int) -> Tensor:
-    padded = values[0].new_zeros(len(values), tokens, values[0].shape[-1])
-    for row, value in zip(padded, values, strict=True):
-        row[: len(value)] = value
-    return padded
-
-
 def _pass_through(hidden: Tensor, *_: Any, **__: Any) -> Tensor:
     return hidden
-
-
-@contextmanager
-def _replaced(module: Any, forward: Any) -> Iterator[None]:
-    """Let `module` compute `forward` inside."""
-    before = vars(module).get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if before is None:
-            del module.forward
-        else:
-            module.forward = before
 
 
 class _Kept:
@@ -229,9 +210,9 @@ class _Kept:
         return text in self._places
 
     def write(self, text: int, value: Tensor) -> None:
-        """Keep `value`, unless it is kept already or there is no room left."""
+        """Keep `value`, unless there is no room left."""
         size = value.numel() * value.element_size()
-        if text in self._places or self._size + size > self._limit:
+        if self._size + size > self._limit:
             return
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -246,8 +227,7 @@ class _Kept:
         self._size += size
 
     def read(self, text: int) -> Tensor:
-        """Return the value."""
-        assert self._file is not None
+        """Return the value that is kept."""
         place, dtype, shape = self._places[text]
         raw = torch.empty(shape, dtype=dtype)
         self._file.seek(place)

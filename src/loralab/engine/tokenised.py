@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loralab.data import AnyData
+from loralab.folder import draft_of
 from loralab.tasks import Task
 from loralab.tasks.example_files import read_examples, write_examples
 from loralab.tasks.examples import Examples
@@ -33,14 +33,8 @@ def tokenised(task: Task, data: AnyData, tokenizer: PreTrainedTokenizerBase, fol
     with suppress(OSError, SafetensorError, KeyError, ValueError):
         return read_examples(file)
     splits = task.examples(data, tokenizer)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError, SafetensorError), draft_of(file) as draft:
         write_examples(draft, splits)
-        draft.replace(file)
-    except (OSError, SafetensorError):
-        with suppress(OSError):
-            draft.unlink()
     return splits
 
 

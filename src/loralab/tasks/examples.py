@@ -35,6 +35,11 @@ class Texts:
         return replace(self, ids=tuple(self.ids[i] for i in indices), **chosen)
 
     @property
+    def highest_token(self) -> int:
+        """The highest number of a token."""
+        return int(self.stream.max())
+
+    @property
     def weights(self) -> Indices:
         """How many terms each text adds to a loss: one, its label."""
         return np.ones(len(self), dtype=np.int64)
@@ -88,6 +93,11 @@ class Windows:
     def ids(self) -> tuple[str, ...]:
         """A name for each window: where it begins."""
         return tuple(map(str, self.starts))
+
+    @property
+    def highest_token(self) -> int:
+        """The highest number of a token."""
+        return int(self.stream.tokens.max())
 
     @property
     def lengths(self) -> Indices:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from loralab.autograd import applied
 from loralab.pretrained import parts_of
 
 Tensor = torch.Tensor
@@ -30,9 +31,7 @@ def summed_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """
     hidden, labels, head = _counted(network, batch)
     trained = [weight for weight in head.parameters() if weight.requires_grad]
-    # torch (2.13) gives `apply` no types.
-    loss: Tensor = _PiecewiseLoss.apply(hidden, labels, head, *trained)  # type: ignore[no-untyped-call]
-    return loss
+    return applied(_PiecewiseLoss, hidden, labels, head, *trained)
 
 
 @torch.no_grad()
