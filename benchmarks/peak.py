@@ -8,14 +8,14 @@ import sys
 import time
 from statistics import median
 
-from contestants import MAX_LENGTH, Ground, Row
+from contestants import MAX_LENGTH, PRECISION, Ground, Row
 from loralab.pretrained import load_tokenizer
 
 LAYERS, WIDTH, INNER = 6, 768, 3072  # DistilBERT-base
 
 
 def matrix_peak() -> float:
-    """Return bfloat16 FLOP per second of the model's matrix products, in a fresh process: the median over shapes."""
+    """Return FLOP per second of the model's matrix products, in a fresh process: the median over shapes."""
     done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
@@ -26,8 +26,8 @@ def measure_peak() -> float:
 
     rates = []
     for tokens, inner, outer in ((2304, WIDTH, WIDTH), (2304, WIDTH, INNER), (2304, INNER, WIDTH)):
-        left = torch.randn(tokens, inner, dtype=torch.bfloat16)
-        right = torch.randn(inner, outer, dtype=torch.bfloat16)
+        left = torch.randn(tokens, inner, dtype=getattr(torch, PRECISION))
+        right = torch.randn(inner, outer, dtype=getattr(torch, PRECISION))
         seconds = []
         for _ in range(15):
             begun = time.perf_counter()

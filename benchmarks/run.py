@@ -7,7 +7,8 @@ IMDb; `--corpus` train.txt, validation.txt and test.txt; `--tokenizer` a languag
 sizes of DistilBERT-base and GPT-2 and random weights: speed and memory don't depend on what the weights are. Within a
 part peers and loralab take turns, so that a machine whose speed drifts favours nobody; every figure is the median of
 `--repeats`. Parts that are named replace theirs in `benchmarks/results.json`, from which the table in
-`benchmarks/README.md` is written; without a name, all run. Run nothing beside it.
+`benchmarks/README.md` is written; without a name, all run. A machine that multiplies bfloat16 and one that doesn't have
+figures of their own. Run nothing beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gpt2
-from contestants import TEST_ROWS, Ground, Row, comparison, language_peer, language_trial, peer, trial
+from contestants import PRECISION, TEST_ROWS, Ground, Row, comparison, language_peer, language_trial, peer, trial
 from loralab.pretrained import load_tokenizer
 from peak import matrix_peak, useful
 from table import write_table
@@ -47,7 +48,7 @@ def main() -> None:
             for row in PARTS[name](given, Path(scratch)):
                 print(name, row, flush=True)
                 rows.append(row)
-        stored[name] = {"rows": given.rows, "repeats": given.repeats, "results": rows}
+        stored.setdefault(PRECISION, {})[name] = {"rows": given.rows, "repeats": given.repeats, "results": rows}
         RESULTS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     write_table(HERE / "README.md", stored)
 
@@ -62,7 +63,7 @@ def classification(given: argparse.Namespace, scratch: Path, *, dropout: bool = 
                 yield {"method": method, **peer(script, ground, method, style, dropout=dropout)}
             ours = trial(ground, method, scratch / f"{method}-{repeat}", dropout=dropout)
             yield {"method": method, **ours, "peak": matrix_peak(), "useful": useful(ground, method, ours)}
-            if dropout:
+            if dropout and PRECISION == "bfloat16":
                 out = scratch / f"{method}-{repeat}-bfloat16"
                 yield {"method": method, **trial(ground, method, out, scoring="bfloat16")}
 

@@ -21,20 +21,24 @@ def write_table(document: Path, stored: Stored) -> None:
         "language": _language,
         "whole": _whole,
     }
-    for part, found in stored.items():
-        put(document, part, "\n".join([*_machine(found), "", *writers[part](found["results"])]))
+    for precision, parts in stored.items():
+        for part, found in parts.items():
+            lines = [*_conditions(found), "", *writers[part](found["results"])]
+            put(document, f"{part} in {precision}", "\n".join(lines))
 
 
-def _machine(found: Stored) -> list[str]:
-    rows = [row["machine"] for row in found["results"] if "machine" in row]
-    if not rows:
-        return []
-    machine = rows[0]
+def told(machine: Stored) -> str:
+    """Return what the figures were taken with."""
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("torch", "transformers", "peft"))
+    return f"{machine['device_name']}, {machine['threads']} threads, {versions}, loralab at {machine['commit'][:7]}"
+
+
+def _conditions(found: Stored) -> list[str]:
     return [
-        f"{machine['device_name']}, {machine['threads']} threads, {versions}, loralab at {machine['commit'][:7]}; "
-        f"{found['rows']} texts where texts are trained on; median of {found['repeats']}."
-    ]
+        f"{told(row['machine'])}; {found['rows']} texts where texts are trained on; median of {found['repeats']}."
+        for row in found["results"]
+        if "machine" in row
+    ][:1]
 
 
 def _of(rows: list[Stored], who: str, method: str, what: str) -> float | None:

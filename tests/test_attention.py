@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from loralab.engine import attention
-from loralab.engine.attention import attend
+from loralab.engine.attention import attend, pays
 from loralab.engine.dropout import Drops
 
 Tensor = torch.Tensor
@@ -48,6 +48,12 @@ def gradients(found: Tensor, inputs: tuple[Tensor, ...], real: Tensor) -> tuple[
     torch.manual_seed(1)
     counted = torch.randn(found.shape) * real[:, :, None, None]
     return torch.autograd.grad((found * counted).sum(), inputs)
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attend in pieces even where PyTorch's attention is faster."""
+    monkeypatch.setattr(attention, "pays", lambda *_: True)
 
 
 @pytest.fixture(params=["one piece", "many pieces"])
@@ -138,6 +144,21 @@ def test_what_is_not_supported_is_left_to_torch(option: str, monkeypatch: pytest
     else:
         attend(module(causal=True), query, key, value, None, **cast(Any, {option: torch.ones(2)}))
     assert asked == [option]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "dropout", "is_ours"),
+    [(torch.float32, 0.0, False), (torch.float32, 0.1, True), (torch.bfloat16, 0.0, True), (torch.bfloat16, 0.1, True)],
+)
+def test_in_float32_without_dropout_the_flash_attention_of_torch_is_taken(
+    dtype: torch.dtype, dropout: float, is_ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(attention, "pays", pays)
+    monkeypatch.setattr(attention, "sdpa_attention_forward", lambda *_, **__: asked.append(dropout))
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        attend(module(causal=True), *drawn(1, 2, 4), None, dropout=dropout)
+    assert bool(asked) is not is_ours
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.booleans(), st.integers(1, 4), st.integers(1, 2000))

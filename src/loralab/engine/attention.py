@@ -64,22 +64,27 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Return what `query`, (batch, heads, tokens, width), finds, as (batch, tokens, heads, width), and no weights.
 
-    Called as transformers calls an attention function. What it doesn't support is left to PyTorch's.
+    Called as transformers calls an attention function. What it doesn't support, or is slower at, is left to PyTorch's.
     """
-    if not _is_supported(query, key, value, attention_mask, others):
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype
+    if not pays(dtype, dropout) or not _is_supported(query, key, value, attention_mask, others):
         return cast(
             tuple[torch.Tensor, None],
             sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, is_causal, **others),
         )
     groups = query.shape[1] // key.shape[1]
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    if torch.is_autocast_enabled("cpu"):
-        query, key, value = (part.to(torch.get_autocast_dtype("cpu")) for part in (query, key, value))
+    query, key, value = (part.to(dtype) for part in (query, key, value))
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
-    who = reach(attention_mask, causal, query.dtype)
+    who = reach(attention_mask, causal, dtype)
     scale = query.shape[3] ** -0.5 if scaling is None else scaling
     drops = Drops.draw(dropout) if dropout else None
     return applied(_Attention, query, key, value, who, scale, drops).transpose(1, 2).contiguous(), None
+
+
+def pays(dtype: torch.dtype, dropout: float) -> bool:
+    """Tell whether pieces are faster than PyTorch's: in float32 its flash attention is faster, but has no dropout."""
+    return dtype != torch.float32 or dropout > 0
 
 
 def _is_supported(
