@@ -81,9 +81,10 @@ def _best_here(command: list[str], style: str) -> list[str]:
 
 
 _IN_FLOAT32 = """
-import runpy, sys, transformers
-arguments = transformers.TrainingArguments
-transformers.TrainingArguments = lambda *given, **named: arguments(*given, **named | {"bf16": False})
+import runpy, sys
+from transformers import TrainingArguments
+begin = TrainingArguments.__init__
+TrainingArguments.__init__ = lambda self, *given, **named: begin(self, *given, **named | {"bf16": False})
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -40,7 +40,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 MODEL = "package:all-MiniLM-L6-v2"
 ROWS = {"train": 500, "validation": 200, "test": 1000}
 RATES = {"full": 1e-4, "lora": 2e-3}
-EPOCHS, BATCH_SIZE, MAX_LENGTH, RANK = 2, 16, 128, 8
+EPOCHS, BATCH_SIZE, MAX_LENGTH, RANK = 2, 16, 64, 8
 PROCESSOR = torch.device("cpu")
 
 

@@ -10,12 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from loralab import prediction, pretrained
+from loralab import drafting, exporting, prediction, pretrained
 from loralab.comparison import Comparison, compare
-from loralab.data import AnyData
-from loralab.data.rows import Text
+from loralab.data import AnyData, asked
+from loralab.data.rows import LabelledData, Text
+from loralab.data.texts import shortened
+from loralab.disagreement import disputed
+from loralab.drafting import Draft
+from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
-from loralab.folder import ResultsFolder
+from loralab.folder import ResultsFolder, write_whole
 from loralab.forecast import ArmForecast, Forecast
 from loralab.inspection import inspect_arms
 from loralab.matching import match_parameters
@@ -34,23 +38,32 @@ from loralab.plan import (
 from loralab.prediction import Prediction
 from loralab.progress import Silent, Watch, Watcher
 from loralab.rehearsal import Rehearsal
-from loralab.report import planned, write_report
-from loralab.results import Failure, Measurement, Parameters
+from loralab.report import card, planned, write_report
+from loralab.results import Failure, Measurement, Parameters, Saved
+from loralab.trackers import Tracked, Tracker, open_trackers
 
 T = TypeVar("T")
+LONGEST_SHOWN = 600  # characters of a text in the report
 
 
 def run(
-    experiment: Experiment, folder: str | Path, *, place: Place | None = None, watcher: Watcher | None = None
+    experiment: Experiment,
+    folder: str | Path,
+    *,
+    place: Place | None = None,
+    watcher: Watcher | None = None,
+    trackers: Sequence[str | Tracker] = ("tensorboard",),
 ) -> Comparison:
     """Carry out what is missing of `experiment` in the results folder, write the report, and return the comparison.
 
     Finished trials are files in `folder`: stopped at any moment and called again, it goes on where it was. In a script,
     call it under `if __name__ == "__main__":`, since trials run in processes of their own.
 
+    `trackers`: where curves go while trials are carried out, by name (tensorboard, wandb, mlflow) or your own.
+
     Raises UserError for what the user can put right, before anything is trained where that can be known.
     """
-    watcher = watcher or Silent()
+    watcher = Tracked(watcher or Silent(), open_trackers(trackers, Path(folder)))
     data = check(experiment)
     experiment = match(experiment)
     for warning in planned.too_small(experiment, len(data.test)):
@@ -66,8 +79,17 @@ def run(
         while comparison.missing:
             carrying.finish(comparison.missing, len(carrying.results) + len(comparison.missing))
             comparison = compare(experiment, carrying.results)
-        write_report(comparison, carrying.folder.path)
+        carrying.folder.keep_texts(_shown(comparison, data))
+        write_report(comparison, carrying.folder.path, carrying.folder.texts())
     return comparison
+
+
+def _shown(comparison: Comparison, data: AnyData) -> dict[str, Text]:
+    """Return the test texts that the report shows, by id, none longer than a screen."""
+    if not isinstance(data, LabelledData):
+        return {}
+    texts = dict(zip(data.test.ids, data.test.texts, strict=True))
+    return {one.id: shortened(texts[one.id], LONGEST_SHOWN) for one in disputed(comparison)}
 
 
 def load(folder: str | Path) -> Comparison:
@@ -83,8 +105,20 @@ def load(folder: str | Path) -> Comparison:
 def report(folder: str | Path) -> Comparison:
     """Write the report again from the stored results, and return the comparison. Imports no torch."""
     comparison = load(folder)
-    write_report(comparison, Path(folder))
+    write_report(comparison, Path(folder), ResultsFolder(Path(folder)).texts())
     return comparison
+
+
+def beside(folders: Sequence[str | Path]) -> dict[str, Comparison]:
+    """Return the comparisons of several results folders, by the folders' names, or where two share one by their paths.
+
+    Raises UserError.
+    """
+    names = [Path(folder).resolve().name for folder in folders]
+    told = [str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)]
+    if len(set(told)) < len(told):
+        raise UserError("a results folder is given twice")
+    return {name: load(folder) for name, folder in zip(told, folders, strict=True)}
 
 
 def predict(
@@ -109,6 +143,46 @@ def predict(
     for doubt in prediction.doubts(chosen, models, kept.path):
         watcher.warn(doubt)
     return prediction.predict(chosen, kept.path, texts, tokens)
+
+
+def read_asked(folder: str | Path, file: str | Path) -> list[Text]:
+    """Return the texts of a file for `predict`: lines of a text file, or rows of a table as the experiment reads them.
+
+    Raises UserError.
+    """
+    columns = ResultsFolder(Path(folder)).experiment().conditions.task.data.columns
+    return asked.read_asked(Path(file), columns)
+
+
+def export(
+    folder: str | Path,
+    arm: str,
+    to: str | Path,
+    seed: int | None = None,
+    *,
+    merge: bool = False,
+    watcher: Watcher | None = None,
+) -> Saved:
+    """Write the model that `arm` saved in the results folder `folder` into a folder `to` that transformers loads alone.
+
+    It is the model of `seed`, or of the arm's first one; with `merge` an adapter becomes part of a whole model. A model
+    card, README.md, says how it compares and how it was made. Raises UserError.
+    """
+    watcher = watcher or Silent()
+    kept = ResultsFolder(Path(folder))
+    comparison = load(folder)
+    models = prediction.measurements_of(arm, comparison.experiment, comparison.results)
+    chosen = prediction.pick(seed, models)
+    for doubt in prediction.doubts(chosen, models, kept.path):
+        watcher.warn(doubt)
+    exported = exporting.export(chosen, kept.path, Path(to), merge=merge)
+    write_whole(Path(to) / "README.md", card(comparison, chosen, exported))
+    return exported
+
+
+def draft(data: str, model: str | None = None) -> Draft:
+    """Draft an experiment file for `data`, and for `model` or the usual one of the task. Raises UserError."""
+    return drafting.draft(data, model)
 
 
 def check(experiment: Experiment) -> AnyData:

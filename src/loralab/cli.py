@@ -16,15 +16,17 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from loralab import api, pretrained, recipes
+from loralab import api, pretrained, recipes, schema, trackers
 from loralab.comparison import Comparison
 from loralab.display import Display
 from loralab.errors import UserError
 from loralab.experiment import Experiment
 from loralab.files import read_experiment, read_value
+from loralab.folder import write_whole
 from loralab.places import ProcessEndedError
 from loralab.prediction import LabelProbabilities
-from loralab.report import planned, predicted, print_answer, print_table
+from loralab.report import beside, numbers, planned, predicted, print_answer, print_table
+from loralab.report.pdf import write_pdf
 from loralab.statistics import power
 
 app = typer.Typer(
@@ -45,6 +47,15 @@ ArmsOption = Annotated[str | None, typer.Option("--arms", metavar="NAME,...", he
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Any setting, such as conditions.epochs=2.")
 ]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="NAME",
+        help=f"Where curves go: {', '.join(trackers.NAMES)} or none; may be given twice. Else tensorboard.",
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A results folder.")]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The results folder; else runs/NAME.")]
 
 
@@ -64,9 +75,27 @@ def options(
 
 
 @app.command()
-def quickstart(out: OutOption = None) -> None:
+def quickstart(out: OutOption = None, track: TrackOption = None) -> None:
     """Run the embedded experiment: real weights, real text, no download, some minutes on two cores."""
-    _run(read_experiment("quickstart"), out or Path("runs/quickstart"))
+    _run(read_experiment("quickstart"), out or Path("runs/quickstart"), track)
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Option("--data", help="A file, a folder or a hub id.")],
+    model: ModelOption = None,
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to.")] = Path("experiment.yaml"),
+) -> None:
+    """Write a commented experiment file for your model and data, and say what was guessed.
+
+    For example: loralab init --data reviews.csv --model distilbert/distilbert-base-uncased
+    """
+    drafted = api.draft(data, model)
+    recipes.write_new(to, drafted.text)
+    console = Console()
+    for guess in drafted.guesses:
+        console.print(Text(f"Guessed: {guess}"), soft_wrap=True)
+    console.print(f"Written: {to}. Look it over, then: loralab plan {to}", markup=False, highlight=False)
 
 
 @app.command()
@@ -79,13 +108,14 @@ def run(
     arms: ArmsOption = None,
     changes: SetOption = None,
     out: OutOption = None,
+    track: TrackOption = None,
 ) -> None:
     """Carry out what is missing of an experiment, and answer.
 
     For example: loralab run imdb-distilbert --model ./my-model --data ./my-data --rows train=2000,test=1000 --seeds 3
     """
     read = _read(experiment, model, data, rows, seeds, arms, changes)
-    _run(read, out or Path("runs") / Path(experiment).stem)
+    _run(read, out or Path("runs") / Path(experiment).stem, track)
 
 
 @app.command()
@@ -126,36 +156,110 @@ def plan(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]) -> None:
-    """Write the report again from the stored results."""
-    _print_comparison(api.report(folder), folder, Console())
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="A results folder; or several, to compare.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write what several come to as Markdown, too.")
+    ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print the page to report.pdf, too, by a browser.")] = False,
+) -> None:
+    """Write the report again from the stored results, or put several experiments side by side.
+
+    For example: loralab report runs/on-my-laptop runs/on-the-server --to machines.md
+    """
+    console = Console()
+    if len(folders) == 1:
+        if to is not None:
+            raise UserError("--to is for several results folders; the report of one is written into its folder")
+        _print_comparison(api.report(folders[0]), folders[0], console)
+        if pdf:
+            printed = write_pdf(folders[0] / "report.html")
+            console.print(f"Printed: {printed}", markup=False, highlight=False, soft_wrap=True)
+        return
+    if pdf:
+        raise UserError("--pdf is for the report of one results folder")
+    runs = api.beside(folders)
+    print_table(beside.outcomes(runs), console, figures="right")
+    console.print()
+    _print_lines(beside.meaning(runs), console)
+    if (differing := beside.differing(runs)).rows:
+        console.print()
+        print_table(differing, console)
+    if to is not None:
+        write_whole(to, beside.document(runs))
+        console.print(f"\nWritten: {to}", markup=False, highlight=False)
 
 
 @app.command()
 def predict(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A results folder.")],
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Texts; or -: standard input, one a line.")],
+    folder: RunArgument,
     arm: Annotated[str, typer.Option("--arm", metavar="NAME", help="The arm that is asked.")],
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; or -: standard input, one a line.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="A text file, one text a line, or a table with a column of texts."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of which seed; else its first.")] = None,
     tokens: Annotated[
         int, typer.Option("--tokens", metavar="N", min=1, help="The most tokens that a language model adds.")
     ] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, with every label.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON lines, with every label, as for files and standard input.")
+    ] = False,
 ) -> None:
     """Put texts to a saved model: label probabilities, or a language model's continuation.
 
     For example: loralab predict runs/imdb-distilbert --arm lora-r8 "A film to remember."
     """
+    if (file is None) == (not texts):
+        raise UserError("give either texts, or -, or --file")
+    asked: Sequence[str | tuple[str, str]] = texts or []
     if texts == ["-"]:
-        texts = [line.removesuffix("\n") for line in typer.get_text_stream("stdin", "utf-8", "replace")]
-    console = Console()
-    for found in api.predict(folder, arm, texts, seed, tokens, watcher=Display(Console(stderr=True))):
+        asked = [line.removesuffix("\n") for line in typer.get_text_stream("stdin", "utf-8", "replace")]
+    elif file is not None:
+        asked = api.read_asked(folder, file)
+    console, as_json = Console(), as_json or file is not None or texts == ["-"]
+    for found in api.predict(folder, arm, asked, seed, tokens, watcher=Display(Console(stderr=True))):
         if as_json:
             typer.echo(json.dumps(asdict(found)))
         else:
             console.print(Text(predicted.text(found)), soft_wrap=True)
             if isinstance(found, LabelProbabilities):
                 print_table(predicted.labels(found), console, figures="right")
+
+
+@app.command()
+def export(
+    folder: RunArgument,
+    arm: Annotated[str, typer.Option("--arm", metavar="NAME", help="The arm whose model it is.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The new folder.")],
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of which seed; else its first.")] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Make an adapter part of a whole model.")] = False,
+) -> None:
+    """Write a model into a folder that transformers loads alone, with a model card.
+
+    For example: loralab export runs/imdb-distilbert --arm lora-r8 --to imdb-model --merge
+    """
+    exported = api.export(folder, arm, to, seed, merge=merge, watcher=Display(Console(stderr=True)))
+    console = Console()
+    console.print(f"Written: {to}, {numbers.size(exported.bytes)}. It is loaded by", markup=False, highlight=False)
+    console.print(Text(exported.loading), soft_wrap=True)
+
+
+@app.command("schema")
+def print_schema(
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Write it there instead.")] = None,
+) -> None:
+    """Print the JSON Schema of experiment files, by which editors complete and check them."""
+    text = json.dumps(schema.json_schema(), indent=2)
+    if to is None:
+        typer.echo(text)
+        return
+    write_whole(to, text + "\n")
+    line = f"# yaml-language-server: $schema={to}"
+    Console().print(f"Written: {to}. As the first line of an experiment file: {line}", markup=False, highlight=False)
 
 
 @recipes_app.callback(invoke_without_command=True)
@@ -194,14 +298,14 @@ def _print_error(error: Exception) -> None:
     Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def _run(experiment: Experiment, out: Path) -> None:
+def _run(experiment: Experiment, out: Path, track: list[str] | None) -> None:
     console = Console()
     console.print(f"{planned.how_many(experiment)}, results in {out}", markup=False, highlight=False)
     try:
         if not (out / "experiment.json").exists() and _is_long(experiment):
             _print_forecast(experiment, console)
         with Display(console) as display:
-            comparison = api.run(experiment, out, watcher=display)
+            comparison = api.run(experiment, out, watcher=display, trackers=_trackers(track))
     except KeyboardInterrupt:
         finished = any((out / "trials").glob("*.json"))
         kept = (
@@ -214,6 +318,10 @@ def _run(experiment: Experiment, out: Path) -> None:
     _print_comparison(comparison, out, console)
     if any(not failure.is_answer for failure in comparison.failures):
         raise SystemExit(1)
+
+
+def _trackers(asked: list[str] | None) -> list[str]:
+    return ["tensorboard"] if asked is None else [name for name in asked if name != "none"]
 
 
 def _is_long(experiment: Experiment) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from loralab.differences import differences, right_of_both
 from loralab.experiment import UNTOUCHED, Experiment, Trial
 from loralab.fairness import ByArm, Fairness, examine
 from loralab.forgetting import Forgetting, forgetting
+from loralab.frame import table
 from loralab.plan import Choice, Results, choose, extra_trials, final_trials, tuning_trials
 from loralab.recommendation import Recommendation, recommend
 from loralab.results import Failure, Measurement
@@ -18,6 +20,9 @@ from loralab.statistics.estimate import Estimate
 from loralab.statistics.needed import are_settled
 from loralab.statistics.resampling import DRAWS
 from loralab.summary import ArmSummary, Spread, costs, ratios
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DESCRIPTIVE_DRAWS = 1_000  # for metrics about which nothing is decided: the error of their intervals is 2 %
 
@@ -67,6 +72,18 @@ class Comparison:
         """Every result by trial id: what `compare` takes, for example with another baseline."""
         final = [found for arm in (*self.arms.values(), self.untouched) for found in arm.measurements.values()]
         return {result.trial.id: result for result in (*self.tuning, *final, *self.failures)}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each trial as a pandas DataFrame; its columns are those of `results.csv`."""
+        frame: pd.DataFrame = table(self.results.values()).to_pandas()
+        return frame
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        # Only a notebook asks for it, and only then is what draws it loaded: the one import that points up.
+        from loralab.report.notebook import html
+
+        return html(self)
 
     @property
     def measurements(self) -> list[Measurement]:

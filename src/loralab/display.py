@@ -54,7 +54,9 @@ class Display:
         self._bars.reset(self._one, description=trial.id, total=None, note="starting", visible=True)
 
     def progress(self, moment: Progress) -> None:
-        """Show how far it is."""
+        """Show how far it is. A point of the curves comes between two words of progress, and is shown by them."""
+        if moment.point is not None:
+            return
         facts: list[str] = [moment.activity]
         if moment.loss is not None:
             facts.append(f"loss {moment.loss:.3f}")

@@ -17,8 +17,8 @@ from loralab.experiment import Trial
 from loralab.folder import ResultsFolder
 from loralab.measure import Meter
 from loralab.memory import release_memory
-from loralab.progress import Teller, Watch
-from loralab.results import Course, Point, Throughput
+from loralab.progress import Progress, Teller, Watch
+from loralab.results import Course, Held, Point, Throughput
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,6 +37,7 @@ class Fitted:
     texts: int = 0
     tokens: int = 0
     order_sha256: str | None = None
+    held: Held | None = None
 
     @property
     def validation(self) -> dict[str, float]:
@@ -87,6 +88,7 @@ def _loop(
                     scores = conditions.task.scores(items)
             if step.validates or done % points_every == 0:
                 standing = standing.with_point(step.epoch, scores)
+                watch(Progress(trial.id, "training", done, len(steps), point=standing.curve[-1]))
             if scores is not None:
                 _give_up_if_losing(trial, done, scores, rivals)
             if scores is not None and conditions.early_stopping:
@@ -100,6 +102,7 @@ def _loop(
                     parts = {"weights": _trained(ready.network), "best": best}
                     parts |= {"optimizer": optimiser.state(), "random": random_state()}
                     checkpoints.write(standing, meter.spent(TRAINING_PHASES), parts)
+    held = optimiser.held()
     optimiser.unwrap()
     _put(ready.network, best)
     del optimiser, stepper
@@ -117,6 +120,7 @@ def _loop(
         texts=sum(step.texts for step in steps[: standing.done]),
         tokens=standing.tokens,
         order_sha256=order_sha256(steps, train.ids),
+        held=held,
     )
 
 

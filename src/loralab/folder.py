@@ -5,25 +5,30 @@ trials/ID.json       a Measurement or a Failure
 checkpoints/         of trials under way
 tokens/              the texts, tokenised once for all trials
 models/ARM/seed-N-lrR/  the model of a final trial, with its tokenizer
-report.html, report.md, charts/
+texts.json           the test texts on which the arms disagree
+report.html, report.md, charts/, results.csv, results.parquet
 """
 
 from __future__ import annotations
 
 import glob
+import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from loralab.data.rows import Text
 from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
 from loralab.results import SCHEMA, Failure, Measurement, ResultFile
 from loralab.settings import Settings
+
+_TEXTS: TypeAdapter[dict[str, Text]] = TypeAdapter(dict[str, Text])
 
 
 class ResultsFolder:
@@ -120,6 +125,17 @@ class ResultsFolder:
             raise self._of_another(_differences(found.trial, trial))
         return found
 
+    def keep_texts(self, texts: Mapping[str, Text]) -> None:
+        """Write down test texts by id: the report shows some, and the data may be elsewhere when it is made again."""
+        write_whole(self.path / "texts.json", json.dumps(texts, ensure_ascii=False, indent=1))
+
+    def texts(self) -> dict[str, Text]:
+        """Return the texts that were kept: none where the file isn't there, or was damaged."""
+        try:
+            return _TEXTS.validate_json((self.path / "texts.json").read_bytes())
+        except (OSError, ValidationError):
+            return {}
+
     def best_validations(self, trial: Trial) -> dict[int, float]:
         """Return the lowest tuning score after each step that other learning rates of a tuning trial's arm had."""
         metric, best = trial.conditions.task.tuning_metric, dict[int, float]()
@@ -165,18 +181,25 @@ def draft_of(file: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def whole_file(file: Path) -> Iterator[Path]:
+    """Yield where to write `file`, as `draft_of`. Raises UserError where it can't be written."""
+    try:
+        with draft_of(file) as draft:
+            yield draft
+    except OSError as error:
+        raise UserError(f"{file} can't be written: {error}; everything finished before it is kept") from error
+
+
 def write_whole(file: Path, text: str) -> None:
     """Write `file` whole or not at all: a reader sees the old content or the new, whenever the process is stopped.
 
     Raises UserError where it can't be written.
     """
-    try:
-        with draft_of(file) as draft, draft.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise UserError(f"{file} can't be written: {error}; everything finished before it is kept") from error
+    with whole_file(file) as draft, draft.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _read(file: Path) -> Measurement | Failure:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loralab.memory import peak_memory
-from loralab.results import Environment, Memory, Parameters
+from loralab.results import Environment, Held, Memory, Parameters
 from loralab.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,14 +63,18 @@ class Meter:
         self._credit()
         return self._seconds.get(phase, 0.0)
 
-    def memory(self) -> Memory:
-        """Return the peaks of training and evaluation above the floor; None for a phase that never was."""
+    def memory(self, held: Held | None = None) -> Memory:
+        """Return the peaks of training and evaluation above the floor; None for a phase that never was.
+
+        `held`: what training held all the time.
+        """
         above = self._above_floor()
         return Memory(
             training=above.get("training"),
             evaluation=above.get("evaluation"),
             resident_before=self._resident,
             how=self._memory.how,
+            held=held,
         )
 
     def spent(self, phases: Collection[str]) -> Spent:

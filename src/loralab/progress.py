@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from loralab.experiment import Trial
-from loralab.results import Failure, Measurement
+from loralab.results import Failure, Measurement, Point
 
 TELL_EVERY = 0.5  # seconds between two words of progress
 
@@ -26,6 +26,7 @@ class Progress:
     steps: int = 0
     loss: float | None = None  # nats a text or token, the mean since the last point of the curve
     tokens_per_second: float | None = None
+    point: Point | None = None  # of the trial's curves, where there is a new one
 
 
 Watch = Callable[[Progress], None]

@@ -36,6 +36,14 @@ class Seconds(Settings):
     saving: float
 
 
+class Held(Settings):
+    """Bytes of what training holds all the time; what its peak has above them are activations and working memory."""
+
+    weights: int  # of the whole network, frozen ones in the format in which training keeps them
+    gradients: int  # of the trained ones
+    optimizer: int
+
+
 class Memory(Settings):
     """Peak memory by phase in bytes, above what was resident before the model was loaded."""
 
@@ -43,6 +51,7 @@ class Memory(Settings):
     evaluation: int | None
     resident_before: int | None
     how: str  # how it was measured, or why it is unknown
+    held: Held | None = None  # None where nothing was trained, and in results of older versions
 
 
 class Throughput(Settings):

@@ -71,7 +71,7 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
         confusion=None if items is None else task.confusion(items),
         curve=fitted.curve,
         seconds=seconds,
-        memory=meter.memory(),
+        memory=meter.memory(fitted.held),
         throughput=fitted.throughput(seconds.training),
         parameters=ready.parameters,
         saved=saved,

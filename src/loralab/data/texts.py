@@ -46,6 +46,18 @@ def without_markup(text: str) -> str:
     return html.unescape(_TAG.sub("", _LINE_BREAK.sub("\n", text)))  # entities last: '&lt;b&gt;' is no tag
 
 
+def shortened(text: Text, longest: int) -> Text:
+    """Cut each text to `longest` characters, the last of which then tells so."""
+    if isinstance(text, tuple):
+        first, second = text
+        return _cut(first, longest), _cut(second, longest)
+    return _cut(text, longest)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
+
+
 def comparable(text: Text) -> Text:
     """Return what two texts share that a reader would call the same: case and spaces don't count."""
     if isinstance(text, tuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from loralab.errors import DivergedError
 from loralab.experiment import Trial
 from loralab.methods import rate_factor
+from loralab.results import Held
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +70,14 @@ class Optimiser:
         state = self._optimizer.state_dict()["state"]
         return {f"{number}/{name}": tensor for number, kept in state.items() for name, tensor in kept.items()}
 
+    def held(self) -> Held:
+        """Return the bytes of what is held from step to step. A gradient has the form of its weight."""
+        return Held(
+            weights=_bytes([*self.network.parameters(), *self.network.buffers()]),
+            gradients=_bytes(self._parameters),
+            optimizer=_bytes(self.state().values()),
+        )
+
     def resume(self, state: Mapping[str, torch.Tensor], steps: int) -> None:
         """Go on from the `state` that stood after so many `steps`."""
         numbered: dict[int, dict[str, torch.Tensor]] = {}
@@ -87,6 +96,10 @@ class Optimiser:
     def unwrap(self) -> Any:
         """Return the network as it was before Accelerate wrapped it, computing in float32 again."""
         return self._accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
+
+
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _groups(

@@ -55,7 +55,7 @@ def predict(measurement: Measurement, folder: Path, texts: Sequence[Text], token
     asked = _as_asked(texts, conditions.task)
     if not asked:
         return []
-    with _quiet(), memory_is_told(conditions.model):
+    with quietly(), memory_is_told(conditions.model):
         model, tokenizer = load(measurement, folder)
         if isinstance(conditions.task, Classification):
             return [*_judge(measurement, model, tokenizer, asked)]
@@ -103,7 +103,7 @@ def _single(text: Text) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep the libraries' remarks and progress bars out of the answers."""
     from transformers.utils import logging
 

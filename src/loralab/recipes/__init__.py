@@ -26,11 +26,16 @@ def copy(name: str, target: Path) -> Path:
     """Write the recipe `name` to the file `target`. Raises UserError for an unknown name or a file that is there."""
     if name not in names():
         raise UserError(f"no recipe is called {name!r}; there are {', '.join(names())}")
+    write_new(target, text(name))
+    return target
+
+
+def write_new(target: Path, content: str) -> None:
+    """Write a file that isn't there yet. Raises UserError where it is, or can't be written."""
     try:
         with target.open("x", encoding="utf-8") as file:
-            file.write(text(name))
+            file.write(content)
     except FileExistsError:
         raise UserError(f"{target} is there already; choose another place with --to") from None
     except OSError as error:
         raise UserError(f"{target} can't be written: {error}") from None
-    return target

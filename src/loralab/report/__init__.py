@@ -3,51 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from pyarrow import csv, parquet
 
 from loralab.comparison import Comparison
-from loralab.folder import write_whole
-from loralab.report import advice, answer, charts, content, limits
-from loralab.report.conditions import facts
+from loralab.data.rows import Text
+from loralab.disagreement import disputed
+from loralab.folder import whole_file, write_whole
+from loralab.frame import table
+from loralab.report.card import card
+from loralab.report.charts import figures
+from loralab.report.rendering import render
 from loralab.report.terminal import print_answer, print_table
 
-__all__ = ["print_answer", "print_table", "write_report"]
+__all__ = ["card", "print_answer", "print_table", "write_report"]
 
 
-def write_report(comparison: Comparison, folder: Path) -> Path:
-    """Write `report.html`, `report.md` and `charts/*.svg` into `folder`; return the page's path.
+def write_report(comparison: Comparison, folder: Path, texts: Mapping[str, Text]) -> Path:
+    """Write the report and the results into `folder`; return the page's path.
 
-    Raises UserError where they can't be written.
+    `report.html`, `report.md` with `charts/*.svg`, and `results.csv` and `results.parquet` with a row for each trial.
+
+    `texts`: of the test texts on which the arms disagree, by id. Raises UserError where nothing can be written.
     """
-    drawn = charts.draw(comparison)
-    for name, svg in drawn.items():
+    made = figures(comparison)
+    stills = {name: figure.svg() for name, figure in made.items()}
+    for name, svg in stills.items():
         write_whole(folder / "charts" / f"{name}.svg", svg)
-    write_whole(folder / "report.md", _render("report.md.j2", comparison, drawn))
+    shown = {
+        "comparison": comparison,
+        "figures": made,
+        "stills": {name: Markup(svg) for name, svg in stills.items()},  # vl-convert escapes the texts in them
+        "disputed": disputed(comparison),
+        "texts": {name: text if isinstance(text, str) else " — ".join(text) for name, text in texts.items()},
+        "library": _library(),
+    }
+    write_whole(folder / "report.md", render("report.md.j2", shown))
+    _write_results(comparison, folder)
     page = folder / "report.html"
-    write_whole(page, _render("report.html.j2", comparison, drawn))
+    write_whole(page, render("report.html.j2", shown))
     return page
 
 
-def _render(template: str, comparison: Comparison, drawn: Mapping[str, str]) -> str:
-    # HTML escapes every text; Markdown has cells of its own to protect.
-    environment = Environment(
-        loader=PackageLoader("loralab.report"),
-        autoescape=template.endswith(".html.j2"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
-    return environment.get_template(template).render(
-        comparison=comparison,
-        advice=advice,
-        answer=answer,
-        content=content,
-        facts=facts,
-        limits=limits,
-        # The SVG is drawn by vl-convert, which escapes the texts in it.
-        charts={name: Markup(svg) for name, svg in drawn.items()},
-    )
+def _write_results(comparison: Comparison, folder: Path) -> None:
+    rows = table(comparison.results.values())
+    written = {"results.csv": csv.write_csv, "results.parquet": parquet.write_table}
+    for name, write in written.items():
+        with whole_file(folder / name) as draft:
+            write(rows, draft)
+
+
+@cache
+def _library() -> Markup:
+    """Return Vega, Vega-Lite and their embedding for a page, shut off so that it only leaves `vegaEmbed` behind."""
+    import vl_convert
+
+    # A release's own code, no user's text. Its type stub (1.9) takes the snippet for obligatory, which may be left out.
+    return Markup(f"(() => {{{vl_convert.javascript_bundle()}}})();")  # type: ignore[call-arg]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from loralab.comparison import Comparison
 from loralab.report import numbers
-from loralab.results import Seconds
+from loralab.results import Measurement, Seconds
 from loralab.summary import COSTS, ArmSummary
 from loralab.tasks.metrics import Metric
+
+PHASES = tuple(Seconds.model_fields)
+CAUSES = ("weights", "gradients", "optimizer", "activations and the rest")  # of the peak memory of training
 
 
 @dataclass(frozen=True)
@@ -187,20 +191,38 @@ def cost_ratios(comparison: Comparison) -> Table:
 
 def speeds(comparison: Comparison) -> Table:
     """Seconds by what they were spent on, and throughput: means over seeds."""
-    phases = tuple(Seconds.model_fields)
     example = comparison.experiment.conditions.task.example
     rows = []
     for arm in comparison.arms.values():
         found = list(arm.measurements.values())
         if not found:
             continue
-        spent = [sum(getattr(m.seconds, phase) for m in found) / len(found) for phase in phases]
+        spent = [sum(getattr(m.seconds, phase) for m in found) / len(found) for phase in PHASES]
         speeds = [m.throughput for m in found if m.throughput]
         through = [sum(getattr(s, unit) for s in speeds) / len(speeds) for unit in ("texts", "steps", "tokens")]
         rows.append([arm.name, *map(numbers.duration, spent), *(f"{value:,.1f}" for value in through)])
     return Table(
-        ["Arm", *(phase.capitalize() for phase in phases), f"{example.capitalize()}s/s", "Steps/s", "Tokens/s"], rows
+        ["Arm", *(phase.capitalize() for phase in PHASES), f"{example.capitalize()}s/s", "Steps/s", "Tokens/s"], rows
     )
+
+
+def causes_of_memory(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Each arm's peak memory of training in bytes by what it holds, means over seeds; arms of which it is unknown are
+    left out."""
+    found = {}
+    for arm in comparison.arms.values():
+        known = [causes for one in arm.measurements.values() if (causes := _causes(one)) is not None]
+        if known:
+            found[arm.name] = {cause: fmean(one[cause] for one in known) for cause in CAUSES}
+    return found
+
+
+def _causes(measurement: Measurement) -> dict[str, int] | None:
+    memory = measurement.memory
+    if memory.training is None or memory.held is None:
+        return None
+    held = memory.held.model_dump()
+    return held | {CAUSES[-1]: max(0, memory.training - sum(held.values()))}
 
 
 def learning_rates(comparison: Comparison) -> Table:

@@ -1,0 +1,38 @@
+"""A file -> the texts in it that a model is asked about; nothing there is labelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loralab.data.formats import TEXT_ENDING, read_file, read_text
+from loralab.data.records import Columns, Row, shortened
+from loralab.data.rows import Text
+from loralab.data.texts import as_text
+from loralab.errors import MistakesError, UserError
+
+
+def read_asked(file: Path, columns: Columns) -> list[Text]:
+    """Return the lines of a text file, or what a table has in the columns with the texts, row by row.
+
+    Raises UserError for what can't be read, and for a table that lacks such a column.
+    """
+    if not file.is_file():
+        raise UserError(f"{file}: no such file")
+    if file.suffix.lower() == TEXT_ENDING:
+        return [*read_text(file).splitlines()]
+    rows = read_file(file, Columns(columns.texts, label=None)).rows
+    mistakes, texts = list[str](), list[Text]()
+    for number, row in enumerate(rows, start=1):
+        try:
+            texts.append(_text(row, columns.texts))
+        except (KeyError, TypeError) as error:
+            what = f"no column {error}" if isinstance(error, KeyError) else str(error)
+            mistakes.append(f"row {number}: {what}")
+    if mistakes:
+        raise MistakesError(str(file), shortened(mistakes, "rows"))
+    return texts
+
+
+def _text(row: Row, columns: tuple[str, ...]) -> Text:
+    found = [as_text(row[column]) for column in columns]
+    return found[0] if len(found) == 1 else (found[0], found[1])

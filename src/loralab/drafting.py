@@ -1,0 +1,157 @@
+"""From a model and data to a commented experiment file, with what was guessed on the way."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from loralab.data.locate import find_splits
+from loralab.data.records import Columns, Records, Row
+from loralab.data.splits import SplitNames
+from loralab.data.texts import as_text
+from loralab.errors import UserError
+from loralab.files import parse_experiment, read_value
+from loralab.pretrained import load_tokenizer
+from loralab.usual_arms import USUAL_ARMS
+
+MODELS = {"classification": "distilbert/distilbert-base-uncased", "causal-lm": "openai-community/gpt2"}
+# By the likeliest first. Data sets on the hub and files of people were looked through for them.
+LABELS = ("label", "labels", "target", "class", "category", "intent", "sentiment", "topic", "y")
+TEXTS = ("text", "sentence", "review", "content", "body", "message", "document", "utterance", "question", "title")
+PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("question", "sentence"))
+LOOKED_AT = 1000  # rows
+WHOLE = 0.98  # so large a share of the texts is to be read whole
+STEP = 16  # of a guessed length, in tokens
+BLOCK = 256  # tokens, of a language model's text
+MOST_ROWS = {"train": 2000, "test": 5000}  # to begin with: an answer today rather than next week
+MOST_LABELS = 50
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An experiment file that hasn't been written yet."""
+
+    text: str
+    guesses: tuple[str, ...]
+
+
+def draft(source: str, model: str | None) -> Draft:
+    """Write an experiment file for the data `source`, and for `model` or the usual one of the task.
+
+    Raises UserError where the data can't be read, or nothing in them looks like text.
+    """
+    train, counts = _look(source)
+    rows = train.rows[:LOOKED_AT]
+    text, label = _columns(rows)
+    kind = "causal-lm" if label is None else "classification"
+    model = model or MODELS[kind]
+    guesses = [_told_columns(text, label, rows)]
+    lengths = _lengths(rows, text, model)
+    length = _length(lengths, kind)
+    guesses.append(_told_length(lengths, length, kind))
+    few = {split: most for split, most in MOST_ROWS.items() if counts.get(split, 0) > most} if label else {}
+    guesses += [
+        f"{split} has {counts[split]:,} rows; the file begins with {most:,} of them" for split, most in few.items()
+    ]
+    written = _template("experiment.yaml.j2").render(
+        kind=kind,
+        model=_quoted(model),
+        source=_quoted(source),
+        text=_quoted(text),
+        label=_quoted(label),
+        is_usual=(text, label) in (("text", "label"), ("text", None)),
+        rows=few,
+        length=length,
+        arms={name: json.dumps(arm) for name, arm in USUAL_ARMS[kind].items()},
+    )
+    parse_experiment(read_value(written, "the draft"), "the draft")
+    return Draft(written, tuple(guesses))
+
+
+def _look(source: str) -> tuple[Records, Mapping[str, int]]:
+    """Return what serves as train, read with labels if it has any, and the rows of each split."""
+    for label in ("label", None):
+        names = SplitNames()
+        try:
+            there = find_splits(source, None, names.spellings(), Columns(("text",), label))
+            found = {split: there[name]() for split, name in names.choose(there, source).items()}
+        except UserError:
+            if label is None:
+                raise
+            continue
+        return found["train"], {split: len(records.rows) for split, records in found.items()}
+    raise AssertionError
+
+
+def _columns(rows: Sequence[Row]) -> tuple[str | tuple[str, str], str | None]:
+    """Guess which column, or pair, holds the text, and which one the label, if any. Raises UserError."""
+    there = list(rows[0]) if rows else []
+    label = next((name for name in LABELS if name in there), None) or _fewest_values(rows, there)
+    words = [name for name in there if name != label and all(isinstance(row.get(name), str) for row in rows[:50])]
+    pair = next((pair for pair in PAIRS if set(pair) <= set(words)), None)
+    if pair is not None and label is not None:
+        return pair, label
+    named = next((name for name in TEXTS if name in words), None)
+    if named is None and not words:
+        raise UserError(f"no column holds text; the columns are {', '.join(map(str, there)) or 'none'}")
+    return named or max(words, key=lambda name: fmean(len(row[name]) for row in rows)), label
+
+
+def _fewest_values(rows: Sequence[Row], there: Sequence[str]) -> str | None:
+    """Return the column with the fewest values, each of which comes again and again, or None."""
+    counts = {
+        name: len({str(row.get(name)) for row in rows})
+        for name in there
+        if all(isinstance(row.get(name), str | int | bool) for row in rows)
+    }
+    likely = {name: count for name, count in counts.items() if 2 <= count <= min(MOST_LABELS, len(rows) // 5)}
+    return min(likely, key=lambda name: likely[name]) if likely else None
+
+
+def _told_columns(text: str | tuple[str, str], label: str | None, rows: Sequence[Row]) -> str:
+    told = f"the text is in {text!r}" if isinstance(text, str) else f"the texts are in {text[0]!r} and {text[1]!r}"
+    if label is None:
+        return f"{told}; nothing looks like a label, so it is a language model that learns from it"
+    values = Counter(str(row.get(label)) for row in rows)
+    shown = ", ".join(name for name, _ in values.most_common(5)) + (" and others" if len(values) > 5 else "")
+    return f"{told}, the label in {label!r} ({len(values)} in the first {len(rows):,} rows: {shown})"
+
+
+def _lengths(rows: Sequence[Row], text: str | tuple[str, str], model: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the tokens of each text, of a pair together."""
+    tokenizer = load_tokenizer(model)
+    names = (text,) if isinstance(text, str) else text
+    columns = [[as_text(row.get(name)) for row in rows] for name in names]
+    return np.array([len(tokens) for tokens in tokenizer(*columns, verbose=False)["input_ids"]])
+
+
+def _length(lengths: np.ndarray[Any, np.dtype[np.int64]], kind: str) -> int:
+    if kind == "causal-lm":
+        return BLOCK
+    enough = int(np.quantile(lengths, WHOLE))
+    return min(512, max(STEP, -(-enough // STEP) * STEP))
+
+
+def _told_length(lengths: np.ndarray[Any, np.dtype[np.int64]], length: int, kind: str) -> str:
+    if kind == "causal-lm":
+        return f"texts are cut into blocks of {length} tokens"
+    cut = float((lengths > length).mean())
+    return f"texts have {int(np.median(lengths))} tokens in the median; at {length}, {100 * cut:.1f} % are cut"
+
+
+def _quoted(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)  # JSON is YAML
+
+
+def _template(name: str) -> Any:
+    environment = Environment(
+        loader=PackageLoader("loralab", "recipes"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)

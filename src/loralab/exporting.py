@@ -1,0 +1,79 @@
+"""From a model in a results folder to a folder of its own, which transformers loads without loralab."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from loralab.errors import UserError
+from loralab.loading import load_saved
+from loralab.measure import bytes_in
+from loralab.methods.merging import merged
+from loralab.prediction import quietly
+from loralab.prediction.saved import load
+from loralab.results import Measurement, Saved
+
+PROBE = list(range(5, 25))  # token ids, for a text that every vocabulary has
+TOLERANCE = 1e-4  # of the largest logit: merging rounds every weight anew
+
+
+def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> Saved:
+    """Write the model that a trial saved in the results folder `folder` into the new folder `to`, with its tokenizer.
+
+    With `merge` an adapter becomes part of a whole model; the result is loaded again and must give the same logits.
+    Raises UserError where `to` is there already, or the model can't be loaded, or merged.
+    """
+    assert measurement.saved is not None
+    if to.exists() and any(to.iterdir() if to.is_dir() else [to]):
+        raise UserError(f"{to} is there already; choose another place with --to")
+    draft = to.with_name(f".{to.name}")
+    shutil.rmtree(draft, ignore_errors=True)  # of one that was stopped
+    try:
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        if merge and measurement.trial.method.saves_adapter:
+            lines = _merge(measurement, folder, draft, to.name)
+        else:
+            shutil.copytree(folder / measurement.saved.folder, draft)
+            lines = measurement.saved.loading.replace(f'"{measurement.saved.folder}"', f'"{to.name}"')
+        if to.exists():
+            to.rmdir()
+        draft.rename(to)
+    except OSError as error:
+        raise UserError(f"{to} can't be written: {error}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Saved(folder=to.name, bytes=bytes_in(to), loading=lines)
+
+
+def _merge(measurement: Measurement, folder: Path, draft: Path, name: str) -> str:
+    """Save the merged model into `draft`; return the lines that load it from a folder `name`."""
+    trial = measurement.trial
+    with quietly():
+        model, tokenizer = load(measurement, folder)
+        before = _logits(model)
+        try:
+            plain = merged(model)
+        except (AttributeError, NotImplementedError, ValueError) as error:  # PEFT's ways to say that it can't be
+            raise UserError(
+                f"--merge: {trial.method.kind} can't be merged into its model ({error}); leave it out"
+            ) from None
+        plain.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        lines = trial.conditions.task.loading_lines(plain, draft.name, adapter=False)
+        written = Saved(folder=draft.name, bytes=bytes_in(draft), loading=lines)
+        again, _ = load_saved(measurement.model_copy(update={"saved": written}), draft.parent)
+        after = _logits(again)
+    apart = float((before - after).abs().max()) / max(1.0, float(before.abs().max()))
+    if not apart <= TOLERANCE:
+        raise UserError(f"--merge: the merged model gives other logits, {apart:.1e} apart; nothing was written")
+    return trial.conditions.task.loading_lines(plain, name, adapter=False)
+
+
+def _logits(model: Any) -> Any:
+    import torch
+
+    device = next(model.parameters()).device
+    ids = torch.tensor([PROBE], device=device) % model.config.vocab_size
+    with torch.inference_mode():
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().cpu()

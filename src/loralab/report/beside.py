@@ -1,0 +1,75 @@
+"""Several experiments side by side: what each arm came to in each of them, and in which conditions they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from loralab.comparison import Comparison
+from loralab.report import content, numbers
+from loralab.report.conditions import facts
+from loralab.report.content import Table
+from loralab.report.rendering import render
+from loralab.summary import COSTS, ArmSummary
+
+Runs = Mapping[str, Comparison]  # by the names under which they are told apart
+
+
+def outcomes(runs: Runs) -> Table:
+    """Each arm in each experiment: its score, its difference from that experiment's baseline, and its costs."""
+    arms = dict.fromkeys(name for found in runs.values() for name in found.arms)
+    rows = [
+        [arm, run, *_outcome(found.arms[arm], found)]
+        for arm in arms
+        for run, found in runs.items()
+        if arm in found.arms
+    ]
+    return Table(["Arm", "Experiment", "Score", "less baseline (95 %)", "Margin", "Time", "Memory"], rows)
+
+
+def _outcome(arm: ArmSummary, comparison: Comparison) -> list[str]:
+    metric = content.primary(comparison)
+    score = content.why_missing(arm, comparison) or numbers.score_spread(arm.scores.get(metric.name), metric)
+    is_share = metric.scale == "share" and arm.measurements
+    verdict, found = arm.verdict, arm.differences.get(metric.name)
+    shown = ["", ""]
+    if arm.is_void:
+        shown = ["void", "void"]
+    elif verdict is not None and found is not None:
+        shown = [numbers.differences(found.value, found.interval(), metric), verdict.margin_answer.value]
+    costs = {cost.name: cost for cost in COSTS}
+    told = [
+        numbers.cost(arm.costs[name].mean, costs[name]) if name in arm.costs else numbers.UNKNOWN
+        for name in ("training_seconds", "training_memory")
+    ]
+    return [score if is_share else f"{score} {metric.phrase}", *shown, *told]
+
+
+def differing(runs: Runs) -> Table:
+    """The conditions in which the experiments differ, data and machine among them; they share all others."""
+    told = {run: facts(found) for run, found in runs.items()}
+    names = dict.fromkeys(name for found in told.values() for name in found)
+    rows = []
+    for name in names:
+        values = [found.get(name, numbers.UNKNOWN) for found in told.values()]
+        if len(set(values)) > 1:
+            rows.append([name, *values])
+    return Table(["Condition", *runs], rows)
+
+
+def meaning(runs: Runs) -> list[str]:
+    """Say what may be read from the two tables and what not."""
+    lines = [
+        "Each difference is from the baseline of its own experiment, within which everything was shared; between two "
+        "experiments, figures also differ by the conditions that stand below."
+    ]
+    metrics = {content.primary(found).phrase for found in runs.values()}
+    if len(metrics) > 1:
+        lines.append(f"They are about different metrics: {', '.join(sorted(metrics))}.")
+    if not differing(runs).rows:
+        lines.append("They share every condition that is kept.")
+    return lines
+
+
+def document(runs: Runs) -> str:
+    """Return both tables as Markdown."""
+    return render("beside.md.j2", {"outcomes": outcomes(runs), "differing": differing(runs), "meaning": meaning(runs)})

@@ -1,0 +1,42 @@
+"""The card of an exported model: what it is, how it compares, how it was made, how it is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from loralab.comparison import Comparison
+from loralab.hub import is_hub_id
+from loralab.report.rendering import render
+from loralab.results import Measurement, Saved
+from loralab.tasks import Classification
+
+
+def card(comparison: Comparison, measurement: Measurement, exported: Saved) -> str:
+    """Return the card of the model that a trial made, as it was `exported`: Markdown with what the hub reads above."""
+    return render(
+        "card.md.j2",
+        {
+            "comparison": comparison,
+            "measurement": measurement,
+            "exported": exported,
+            "metadata": {
+                name: json.dumps(value, ensure_ascii=False) for name, value in _metadata(measurement, exported).items()
+            },
+        },
+    )
+
+
+def _metadata(measurement: Measurement, exported: Saved) -> Mapping[str, object]:
+    """Return what the hub reads. JSON is YAML, so that no text can break out of its value."""
+    trial = measurement.trial
+    classifies = isinstance(trial.conditions.task, Classification)
+    is_adapter = "AutoPeft" in exported.loading
+    found: dict[str, object] = {
+        "library_name": "peft" if is_adapter else "transformers",
+        "pipeline_tag": "text-classification" if classifies else "text-generation",
+        "tags": ["loralab", trial.method.kind],
+    }
+    if is_hub_id(trial.conditions.model):
+        found["base_model"] = trial.conditions.model
+    return found

@@ -1,0 +1,111 @@
+"""The answer as pictures: each arm's difference from the baseline, and every seed's score."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import altair as alt
+
+from loralab.comparison import Comparison
+from loralab.report import content, numbers
+from loralab.report.charts.figure import Figure, arm_colour, score_axis, values
+from loralab.statistics.decisions import MarginAnswer
+from loralab.tasks.metrics import Metric
+
+ROW = 34  # pixels
+DECISIONS = {
+    MarginAnswer.EQUIVALENT: "#2f8f4e",
+    MarginAnswer.NON_INFERIOR: "#2f8f4e",
+    MarginAnswer.INFERIOR: "#c2483f",
+    MarginAnswer.UNDECIDED: "#8a8a8a",
+}
+
+
+def differences(comparison: Comparison) -> Figure | None:
+    """Each arm's difference from the baseline with its interval; within the shade it is less than the margin."""
+    metric, margin = content.primary(comparison), comparison.experiment.primary_margin
+    rows: list[dict[str, Any]] = []
+    for name, verdict in comparison.verdicts.items():
+        found = comparison.arms[name].differences[metric.name]
+        low, high = found.interval()
+        rows.append(
+            {
+                "arm": name,
+                "difference": shown(found.value, metric),
+                "low": shown(low, metric),
+                "high": shown(high, metric),
+                "told": numbers.differences(found.value, (low, high), metric),
+                "direction": verdict.direction.value,
+                "answer": verdict.margin_answer.value,
+            }
+        )
+    if not rows:
+        return None
+    unit = {"share": "points", "log": "%", "plain": ""}[metric.scale]
+    better = "right" if metric.higher_is_better else "left"
+    title = f"{metric.title} less {comparison.baseline.name}'s{f', {unit}' if unit else ''} (95 %); {better} is better"
+    x = alt.X("low:Q", title=title, scale=alt.Scale(zero=True, padding=10), axis=alt.Axis(tickCount=8))
+    y = alt.Y("arm:N", title=None, sort=list(comparison.arms), axis=alt.Axis(labelLimit=150))
+    shade = (
+        alt.Chart(values([{"low": shown(-margin, metric), "high": shown(margin, metric)}]))
+        .mark_rect(color="#e0a100", opacity=0.16)
+        .encode(x=x, x2="high:Q")
+    )
+    zero = alt.Chart(values([{"low": 0}])).mark_rule(opacity=0.7).encode(x=x)
+    colour = alt.Color(
+        "answer:N",
+        title=f"Margin of {numbers.margin(margin, metric)}",
+        scale=alt.Scale(domain=[one.value for one in DECISIONS], range=list(DECISIONS.values())),
+        legend=alt.Legend(values=sorted({row["answer"] for row in rows})),
+    )
+    tooltip = [
+        alt.Tooltip("arm:N", title="Arm"),
+        alt.Tooltip("told:N", title="Difference"),
+        alt.Tooltip("direction:N", title="Direction"),
+        alt.Tooltip("answer:N", title="Margin"),
+    ]
+    base = alt.Chart(values(rows)).encode(y=y, color=colour, tooltip=tooltip)
+    intervals = base.mark_rule(strokeWidth=3).encode(x=x, x2="high:Q")
+    points = base.mark_point(filled=True, size=110, opacity=1).encode(x=alt.X("difference:Q", title=title))
+    chart = (shade + zero + intervals + points).properties(height=alt.Step(ROW))
+    text = f"Each arm's difference from {comparison.baseline.name} with its 95 % interval; the margin is shaded"
+    return Figure("differences", text, {("Difference from the baseline; the margin is shaded",): chart})
+
+
+def shown(value: float, metric: Metric) -> float:
+    """Return a difference as it is shown: in points, or of a logarithm as a change in per cent."""
+    return 100 * math.expm1(value) if metric.scale == "log" else 100 * value if metric.scale == "share" else value
+
+
+def quality(comparison: Comparison) -> Figure | None:
+    """Every seed's score on test, a row an arm."""
+    metric = content.primary(comparison)
+    points = [
+        {"arm": arm.name, "seed": seed, "score": as_shown(value, metric), "told": numbers.score(value, metric)}
+        for arm in comparison.arms.values()
+        for seed, value in (arm.scores[metric.name].values.items() if metric.name in arm.scores else ())
+    ]
+    if not points:
+        return None
+    base = alt.Chart(values(points)).encode(
+        x=alt.X(
+            "score:Q", title=f"{metric.title} on test", axis=score_axis(metric), scale=alt.Scale(zero=False, nice=True)
+        ),
+        y=alt.Y("arm:N", title=None, sort=list(comparison.arms), axis=alt.Axis(labelLimit=150)),
+        color=arm_colour(comparison).legend(None),
+    )
+    tooltip = [
+        alt.Tooltip("arm:N", title="Arm"),
+        alt.Tooltip("seed:N", title="Seed"),
+        alt.Tooltip("told:N", title=metric.title),
+    ]
+    seeds = base.mark_circle(size=60, opacity=0.7).encode(tooltip=tooltip)
+    means = base.mark_tick(thickness=2, size=18).encode(x=alt.X("mean(score):Q"))
+    chart = (seeds + means).properties(height=alt.Step(ROW))
+    return Figure("quality", "Each seed's score", {("Each seed's score; the bar is the mean",): chart})
+
+
+def as_shown(value: float, metric: Metric) -> float:
+    """Return a score as it is shown: of a logarithm, what it is of."""
+    return math.exp(value) if metric.scale == "log" else value

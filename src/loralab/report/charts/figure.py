@@ -1,0 +1,100 @@
+"""What a figure is, and its two forms: a still picture, and charts that answer the reader in the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from loralab.comparison import Comparison
+from loralab.tasks.metrics import Metric
+
+Chart = Any  # Altair's charts have no common public type
+Panels = dict[tuple[str, ...], Chart]  # by their titles
+
+WIDTH, HEIGHT = 300, 200
+COLOURS = ("#3b76c4", "#d2703a", "#5a9e48", "#b04f94", "#9a8a00", "#0a93a3", "#b5504f", "#808080")
+INK = "currentColor"  # of the text around the chart: dark on light, light on dark, black on paper
+FONT = "Helvetica, Arial, sans-serif"
+STILL_COLUMNS = 2
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart, or several beside each other.
+
+    Where there are `choices`, the page shows one panel, and the reader chooses which: a panel has a title for each
+    choice. A still picture then shows the first `still` of them.
+    """
+
+    name: str
+    text: str  # what is seen, for those who can't see it
+    panels: Panels  # without width
+    choices: tuple[str, ...] = ()
+    still: int | None = None  # None: all
+
+    def svg(self) -> str:
+        """Draw it without a browser, on white, so that it can stand anywhere."""
+        import vl_convert
+
+        panels = [
+            chart.properties(width=WIDTH if len(self.panels) > 1 else 2 * WIDTH, title=", ".join(titles))
+            for titles, chart in list(self.panels.items())[: self.still]
+        ]
+        whole = alt.concat(*panels, columns=STILL_COLUMNS).resolve_scale(color="shared") if panels[1:] else panels[0]
+        styled = whole.configure(font=FONT, background="white").configure_view(strokeOpacity=0.2)
+        return str(vl_convert.vegalite_to_svg(styled.to_dict()))
+
+    def for_page(self) -> dict[str, Any]:
+        """Describe it for `page.js`: as wide as there is room, in the page's own colours."""
+        plain = alt.Config(
+            font=FONT,
+            background="transparent",
+            view=alt.ViewConfig(stroke=INK, strokeOpacity=0.2),
+            axis=alt.AxisConfig(
+                labelColor=INK,
+                titleColor=INK,
+                gridColor=INK,
+                domainColor=INK,
+                tickColor=INK,
+                gridOpacity=0.12,
+                labelFontSize=12,
+                titleFontSize=12,
+            ),
+            legend=alt.LegendConfig(
+                labelColor=INK,
+                titleColor=INK,
+                labelFontSize=12,
+                titleFontSize=12,
+                orient="bottom",
+                columns=3,
+                labelLimit=140,
+            ),
+            text=alt.MarkConfig(color=INK),
+            rule=alt.MarkConfig(color=INK),
+        )
+        return {
+            "choices": self.choices,
+            "panels": [
+                {"titles": titles, "spec": chart.properties(width="container", config=plain).to_dict()}
+                for titles, chart in self.panels.items()
+            ],
+        }
+
+
+def values(points: list[dict[str, Any]]) -> alt.InlineData:
+    """Put the points into the chart itself."""
+    return alt.InlineData(values=points)
+
+
+def arm_colour(comparison: Comparison) -> Chart:
+    """Give each arm its own colour, the same one in all figures."""
+    arms = list(comparison.arms)
+    colours = [COLOURS[position % len(COLOURS)] for position in range(len(arms))]
+    return alt.Color("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=colours))
+
+
+def score_axis(metric: Metric, **options: Any) -> alt.Axis:
+    """Label an axis in the metric's own form."""
+    return alt.Axis(format=".0%", **options) if metric.scale == "share" else alt.Axis(**options)

@@ -1,0 +1,25 @@
+"""From a template to text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from loralab.report import advice, answer, content, limits, numbers
+from loralab.report.conditions import facts
+
+
+def render(template: str, shown: Mapping[str, object]) -> str:
+    """Fill a template of this package. HTML escapes every text; Markdown has cells of its own to protect."""
+    environment = Environment(
+        loader=PackageLoader("loralab.report"),
+        autoescape=template.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
+    return environment.get_template(template).render(
+        shown, advice=advice, answer=answer, content=content, facts=facts, limits=limits, numbers=numbers
+    )

@@ -1,0 +1,49 @@
+// Draws every figure of the page from the description that stands in it.
+(() => {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
+  const options = { actions: false, renderer: "svg", tooltip: { theme: dark ? "dark" : "light" } };
+
+  const added = (parent, kind, text = "", name = "") => {
+    const made = document.createElement(kind);
+    made.textContent = text;
+    if (name) made.className = name;
+    parent.append(made);
+    return made;
+  };
+
+  const draw = (place, panel) =>
+    vegaEmbed(place, panel.spec, options).catch((error) => { place.textContent = `Not drawn: ${error.message}`; });
+
+  const drawAll = (room, panels) => {
+    room.classList.toggle("many", panels.length > 1);
+    for (const panel of panels) {
+      const place = added(room, "div", "", "panel");
+      added(place, "h3", panel.titles.join(", "));
+      draw(added(place, "div", "", "chart"), panel);
+    }
+  };
+
+  const drawChosen = (room, choices, panels) => {
+    const form = added(room, "div");
+    const place = added(room, "div", "", "chart");
+    const selects = choices.map((name, position) => {
+      const label = added(form, "label", `${name} `, "choice");
+      const select = added(label, "select");
+      for (const title of new Set(panels.map((panel) => panel.titles[position]))) added(select, "option", title);
+      return select;
+    });
+    const redraw = () => {
+      const titles = selects.map((select) => select.value);
+      const panel = panels.find((one) => one.titles.every((title, position) => title === titles[position]));
+      if (panel) draw(place, panel); else place.textContent = "Not measured.";
+    };
+    for (const select of selects) select.addEventListener("change", redraw);
+    redraw();
+  };
+
+  for (const figure of document.querySelectorAll("figure[data-figure]")) {
+    const { choices, panels } = JSON.parse(figure.querySelector("script").textContent);
+    const room = added(figure, "div", "", "panels");
+    if (choices.length) drawChosen(room, choices, panels); else drawAll(room, panels);
+  }
+})();

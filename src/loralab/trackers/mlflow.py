@@ -1,0 +1,58 @@
+"""MLflow: a run for each trial, in an experiment for each results folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
+from loralab.experiment import Trial
+from loralab.results import Failure, Measurement
+from loralab.trackers.facts import outcome, settings
+
+STORE = "mlflow.db"
+LONGEST = 500  # characters of a parameter
+
+
+class MLflow:
+    """Runs in the store that MLFLOW_TRACKING_URI names, or in `mlflow.db` of the results folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._client: MlflowClient | None = None
+        self._run = ""
+
+    def begin(self, trial: Trial) -> None:
+        """Open a run, and the store before the first one."""
+        if self._client is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            own = f"sqlite:///{(self._folder / STORE).resolve()}"
+            self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or own)
+        run = self._client.create_run(self._experiment(self._client), run_name=trial.id)
+        self._run = run.info.run_id
+        told = [Param(name, str(value)[:LONGEST]) for name, value in settings(trial).items()]
+        self._client.log_batch(self._run, params=told)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Log a point of every curve."""
+        assert self._client is not None
+        now = int(1000 * time.time())
+        self._client.log_batch(self._run, metrics=[Metric(name, value, now, step) for name, value in values.items()])
+
+    def finish(self, result: Measurement | Failure) -> None:
+        """Write down what came of it, and close."""
+        assert self._client is not None
+        for name, value in outcome(result).items():
+            self._client.log_metric(self._run, name, value)
+        self._client.set_terminated(self._run, "FAILED" if isinstance(result, Failure) else "FINISHED")
+
+    def _experiment(self, client: MlflowClient) -> str:
+        name = self._folder.resolve().name
+        known = client.get_experiment_by_name(name)
+        if known is not None:
+            return str(known.experiment_id)
+        return str(client.create_experiment(name, artifact_location=(self._folder / "mlflow-files").resolve().as_uri()))

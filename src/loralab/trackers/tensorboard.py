@@ -1,0 +1,37 @@
+"""TensorBoard: `tensorboard --logdir RUN` shows every trial's curves, and settings and outcomes under HPARAMS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboardX import SummaryWriter  # writes the files without importing torch
+
+from loralab.experiment import Trial
+from loralab.results import Failure, Measurement
+from loralab.trackers.facts import outcome, settings
+
+
+class TensorBoard:
+    """Event files in `tensorboard/TRIAL` of the results folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "tensorboard"
+        self._writer: SummaryWriter | None = None
+
+    def begin(self, trial: Trial) -> None:
+        """Open the trial's file, beside those that it has from before it was stopped."""
+        self._writer = SummaryWriter(str(self._folder / trial.id))
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Write a point of every curve."""
+        assert self._writer is not None
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def finish(self, result: Measurement | Failure) -> None:
+        """Write the trial's row of the table of settings, and close."""
+        assert self._writer is not None
+        self._writer.add_hparams(settings(result.trial), outcome(result), name=".")
+        self._writer.close()
+        self._writer = None

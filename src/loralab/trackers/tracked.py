@@ -1,0 +1,64 @@
+"""A watcher that passes on what it sees, to the one who watches and to the trackers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from loralab.experiment import Trial
+from loralab.progress import Progress, Watcher
+from loralab.results import Failure, Measurement, Point
+
+if TYPE_CHECKING:
+    from loralab.trackers import Tracker
+
+
+class Tracked:
+    """Watches with `watcher`, and lets `trackers` have the curves. One that fails is told of and left out from then."""
+
+    def __init__(self, watcher: Watcher, trackers: Sequence[Tracker]) -> None:
+        self._watcher = watcher
+        self._trackers = list(trackers)
+
+    def expect(self, trials: int, done: int) -> None:
+        """Pass it on."""
+        self._watcher.expect(trials, done)
+
+    def begin(self, trial: Trial) -> None:
+        """Open every tracker."""
+        self._watcher.begin(trial)
+        self._each(lambda tracker: tracker.begin(trial))
+
+    def progress(self, moment: Progress) -> None:
+        """Let the trackers have a new point of the curves."""
+        self._watcher.progress(moment)
+        if (point := moment.point) is not None:
+            self._each(lambda tracker: tracker.log(_values(point), point.step))
+
+    def finish(self, result: Measurement | Failure) -> None:
+        """Close every tracker."""
+        self._watcher.finish(result)
+        self._each(lambda tracker: tracker.finish(result))
+
+    def warn(self, text: str) -> None:
+        """Pass it on."""
+        self._watcher.warn(text)
+
+    def _each(self, act: Callable[[Tracker], None]) -> None:
+        for tracker in list(self._trackers):
+            try:
+                act(tracker)
+            except Exception as error:  # whatever a tracker's library, its disk or its network may meet
+                self._trackers.remove(tracker)
+                name = type(tracker).__name__
+                self._watcher.warn(
+                    f"{name} failed ({type(error).__name__}: {error}); no more goes there, training goes on"
+                )
+
+
+def _values(point: Point) -> dict[str, float]:
+    """Return the values of a point by name, grouped as TensorBoard groups them."""
+    found = {"epoch": point.epoch, "training/loss": point.training_loss}
+    if point.training_accuracy is not None:
+        found["training/accuracy"] = point.training_accuracy
+    return found | {f"validation/{name}": value for name, value in (point.validation or {}).items()}

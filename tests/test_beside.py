@@ -1,0 +1,77 @@
+"""Experiments side by side: each arm in each of them, and only the conditions that differ."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from loralab import api
+from loralab.cli import app
+from loralab.comparison import Comparison, compare
+from loralab.errors import UserError
+from loralab.report import beside
+from loralab.results import Failure, Measurement
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def here(finished: Path) -> Comparison:
+    return api.load(finished)
+
+
+def elsewhere(comparison: Comparison) -> Comparison:
+    """The same experiment on a machine of another name, without head-only."""
+
+    def moved(result: Measurement | Failure) -> Measurement | Failure:
+        if isinstance(result, Failure):
+            return result
+        machine = result.environment.model_copy(update={"device_name": "a far faster one"})
+        return result.model_copy(update={"environment": machine})
+
+    arms = {name: arm for name, arm in comparison.experiment.arms.items() if name != "head-only"}
+    experiment = comparison.experiment.model_copy(update={"arms": arms})
+    return compare(experiment, {name: moved(one) for name, one in comparison.results.items()})
+
+
+def test_every_arm_has_a_row_for_each_experiment_that_has_it(here: Comparison) -> None:
+    found = beside.outcomes({"here": here, "there": elsewhere(here)})
+    assert [row[:2] for row in found.rows] == [
+        ["full", "here"],
+        ["full", "there"],
+        ["lora", "here"],
+        ["lora", "there"],
+        ["head-only", "here"],
+    ]
+    assert {len(row) for row in found.rows} == {len(found.header)}
+
+
+def test_only_conditions_that_differ_are_told(here: Comparison) -> None:
+    found = beside.differing({"here": here, "there": elsewhere(here)})
+    assert [row[0] for row in found.rows] == ["Machine"]
+    assert "a far faster one" in found.rows[0][2]
+    assert beside.differing({"here": here, "again": here}).rows == []
+    assert "They share every condition that is kept." in beside.meaning({"here": here, "again": here})
+
+
+def test_classifiers_and_language_models_stand_beside_each_other(here: Comparison, finished_language: Path) -> None:
+    runs = {"here": here, "language": api.load(finished_language)}
+    assert any("perplexity" in row[2] for row in beside.outcomes(runs).rows)
+    assert "different metrics" in " ".join(beside.meaning(runs))
+
+
+def test_the_command_prints_both_tables_and_writes_them(
+    finished: Path, finished_language: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "both.md"
+    shown = RUNNER.invoke(app, ["report", str(finished), str(finished_language), "--to", str(file)])
+    assert shown.exit_code == 0, shown.output
+    assert finished.name in shown.output
+    text = file.read_text(encoding="utf-8")
+    assert "# Side by side" in text
+    assert "## Where they differ" in text
+
+
+def test_the_same_folder_twice_is_refused(finished: Path) -> None:
+    with pytest.raises(UserError, match="given twice"):
+        api.beside([finished, finished])

@@ -1,0 +1,73 @@
+"""The texts on which arms disagree: found by their answers, the most confident errors first."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loralab import api
+from loralab.comparison import compare
+from loralab.disagreement import AT_MOST, disputed
+from loralab.experiment import Experiment
+from loralab.results import Measurement
+from loralab.tasks.items import LabelScores
+from made_up import made_up, template, untuned
+
+
+@pytest.fixture(scope="module")
+def like(finished: Path) -> Measurement:
+    return template(finished)
+
+
+def test_only_texts_that_one_arm_gets_right_and_another_wrong_are_told(
+    like: Measurement, toy_experiment: Experiment
+) -> None:
+    def right(arm: str, seed: int) -> np.ndarray:
+        found = np.zeros(200, dtype=bool)
+        found[100:] = True
+        found[3] = arm == "full"
+        found[150] = arm != "lora"
+        return found
+
+    experiment = untuned(toy_experiment)
+    found = disputed(compare(experiment, made_up(like, experiment, right)))
+    assert {one.id for one in found} == {"3", "150"}
+    third = next(one for one in found if one.id == "3")
+    assert [name for name, answer in third.answers.items() if answer.is_right] == ["full"]
+    assert third.label == like.data.label_names[0]
+    assert third.answers["full"].of_true_label == pytest.approx(math.exp(-0.1))
+
+
+def test_where_all_arms_agree_there_is_nothing_to_tell(like: Measurement, toy_experiment: Experiment) -> None:
+    experiment = untuned(toy_experiment)
+    results = made_up(like, experiment, lambda arm, seed: np.arange(200) < 90)
+    assert disputed(compare(experiment, results)) == []
+
+
+@given(st.lists(st.floats(0.01, 0.99), min_size=30, max_size=30))
+@settings(max_examples=20, deadline=None)
+def test_the_most_confident_errors_come_first_and_few_are_told(
+    finished: Path, toy_experiment: Experiment, sure: list[float]
+) -> None:
+    like, experiment = template(finished), untuned(toy_experiment)
+    results = made_up(like, experiment, lambda arm, seed: np.full(30, arm != "lora"))
+    for name, result in results.items():
+        assert isinstance(result.items, LabelScores)
+        if result.trial.arm == "lora":
+            losses = tuple(-math.log(share) for share in sure)
+            results[name] = result.model_copy(update={"items": result.items.model_copy(update={"log_losses": losses})})
+    found = [one.answers["lora"].of_true_label for one in disputed(compare(experiment, results))]
+    assert found == pytest.approx(sorted(sure)[:AT_MOST])
+
+
+def test_the_texts_are_kept_with_the_results_and_shown(finished: Path) -> None:
+    comparison = api.load(finished)
+    shown = disputed(comparison)
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert shown
+    assert "Where the arms disagree" in page
+    assert page.count('<div class="disputed">') == len(shown)
+    assert "not kept" not in page

@@ -1,0 +1,105 @@
+"""`loralab init` guesses columns, labels and lengths, says so, and writes a file that runs."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from conftest import WORDS, sentences, write_jsonl
+from loralab import api
+from loralab.cli import app
+from loralab.errors import UserError
+from loralab.files import read_experiment
+from loralab.tasks import CausalLM, Classification
+
+RUNNER = CliRunner()
+
+
+def drafted(data: Path, model: Path, to: Path) -> Any:
+    shown = RUNNER.invoke(app, ["init", "--data", str(data), "--model", str(model), "--to", str(to)])
+    assert shown.exit_code == 0, shown.output
+    return read_experiment(to), shown.output
+
+
+def rows(count: int = 60) -> list[dict[str, Any]]:
+    return [
+        {"number": place, "review": row["text"], "stars": row["label"]}
+        for place, row in enumerate(sentences(list(WORDS)[:3], count, seed=1))
+    ]
+
+
+def test_the_usual_columns_need_no_guess(toy_data: Path, toy_model: Path, tmp_path: Path) -> None:
+    experiment, told = drafted(toy_data, toy_model, tmp_path / "mine.yaml")
+    task = experiment.conditions.task
+    assert isinstance(task, Classification)
+    assert (task.data.text, task.data.label) == ("text", "label")
+    assert set(experiment.arms) == {"full", "lora-r8", "head-only"}
+    assert "the text is in 'text', the label in 'label' (6 in the first 240 rows" in told
+    assert "loralab plan" in told
+    assert 16 <= task.max_length <= 32
+    api.check(experiment)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_other_columns_are_found_by_what_they_hold(form: str, toy_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / f"reviews.{form}"
+    if form == "jsonl":
+        write_jsonl(file, rows())
+    elif form == "csv":
+        with file.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, ["number", "review", "stars"])
+            writer.writeheader()
+            writer.writerows(rows())
+    else:
+        import pandas as pd
+
+        pd.DataFrame(rows()).to_parquet(file)
+    experiment, told = drafted(file, toy_model, tmp_path / "mine.yaml")
+    assert (experiment.conditions.task.data.text, experiment.conditions.task.data.label) == ("review", "stars")
+    assert "the label in 'stars' (3 in the first" in told
+    api.check(experiment)
+
+
+def test_pairs_are_found(toy_model: Path, tmp_path: Path) -> None:
+    pairs = [{"premise": row["review"], "hypothesis": row["review"], "label": row["stars"]} for row in rows()]
+    write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    experiment, _ = drafted(tmp_path / "pairs.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert experiment.conditions.task.data.text == ("premise", "hypothesis")
+
+
+def test_without_a_label_a_language_model_learns(toy_gpt2: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "texts.jsonl", [{"text": row["review"]} for row in rows()])
+    experiment, told = drafted(tmp_path / "texts.jsonl", toy_gpt2, tmp_path / "mine.yaml")
+    assert isinstance(experiment.conditions.task, CausalLM)
+    assert "nothing looks like a label" in told
+
+
+def test_of_many_rows_the_file_begins_with_some_and_says_so(toy_model: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "many.jsonl", rows(2400))
+    experiment, told = drafted(tmp_path / "many.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert experiment.conditions.task.data.rows.train == 2000
+    assert "train has 2,400 rows; the file begins with 2,000 of them" in told
+
+
+def test_a_file_that_is_there_is_not_overwritten(toy_data: Path, toy_model: Path, tmp_path: Path) -> None:
+    to = tmp_path / "mine.yaml"
+    to.write_text("mine", encoding="utf-8")
+    shown = RUNNER.invoke(app, ["init", "--data", str(toy_data), "--model", str(toy_model), "--to", str(to)])
+    assert isinstance(shown.exception, UserError)
+    assert to.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_name_of_the_data_cannot_break_out_of_its_value(toy_model: Path, tmp_path: Path) -> None:
+    odd = 'te"xt: {baseline: lora} # '
+    write_jsonl(tmp_path / "odd.jsonl", [{odd: row["review"], "label": row["stars"]} for row in rows()])
+    experiment, _ = drafted(tmp_path / "odd.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert experiment.conditions.task.data.text == odd
+    assert experiment.baseline == "full"
+
+
+def test_data_without_text_is_told_with_its_columns(toy_model: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "numbers.jsonl", [{"x": place, "z": place * 2} for place in range(50)])
+    with pytest.raises(UserError, match="no column holds text; the columns are x, z"):
+        api.draft(str(tmp_path / "numbers.jsonl"), str(toy_model))

@@ -1,0 +1,156 @@
+"""The page in a real browser: charts are drawn and answer the reader, nothing is fetched, no text of the data acts."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loralab import api
+from loralab.comparison import compare
+from loralab.disagreement import disputed
+from loralab.errors import UserError
+from loralab.report import write_report
+from loralab.report.pdf import write_pdf
+from loralab.results import Failure, Measurement
+
+needs_a_browser = pytest.mark.skipif(
+    shutil.which("chromedriver") is None or shutil.which("chromium") is None,
+    reason="needs chromium and its driver: on Debian, apt-get install chromium chromium-driver",
+)
+
+SCRIPT = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title = 'broken'\">"
+PHONE, DESK = (390, 844), (1200, 900)
+
+
+def named(result: Measurement | Failure) -> Measurement | Failure:
+    """The result with a script for the name of its first label."""
+    if isinstance(result, Failure):
+        return result
+    data = result.data.model_copy(update={"label_names": (SCRIPT, *result.data.label_names[1:])})
+    return result.model_copy(update={"data": data})
+
+
+@pytest.fixture(scope="module")
+def page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report whose labels and texts hold scripts."""
+    comparison = api.load(finished)
+    changed = compare(comparison.experiment, {name: named(one) for name, one in comparison.results.items()})
+    texts = {one.id: SCRIPT for one in disputed(changed)}
+    return write_report(changed, tmp_path_factory.mktemp("page"), texts)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    driver.set_script_timeout(30)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(browser: Any, page: Path, request: pytest.FixtureRequest) -> Any:
+    """The browser with the page, every chart drawn."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    width, height = getattr(request, "param", DESK)
+    # A window of the platform may not be as narrow as a phone; the page's own viewport can be.
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+    )
+    browser.get(page.as_uri())
+    figures = len(browser.find_elements("css selector", "figure[data-figure]"))
+    WebDriverWait(browser, 30).until(
+        lambda driver: len(driver.find_elements("css selector", "figure:has(.chart svg)")) == figures
+    )
+    return browser
+
+
+@needs_a_browser
+def test_every_figure_is_drawn_without_an_error_or_a_request(opened: Any, page: Path) -> None:
+    import json
+
+    figures = [one.get_attribute("data-figure") for one in opened.find_elements("css selector", "figure[data-figure]")]
+    assert figures == ["differences", "tradeoff", "quality", "memory", "time", "curves", "learning-rates", "confusion"]
+    assert "Not drawn" not in opened.find_element("tag name", "body").text
+    assert [entry for entry in opened.get_log("browser") if entry["level"] == "SEVERE"] == []
+    events = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
+    asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
+    assert {url for url in asked if not url.startswith(("data:", page.as_uri()))} == set()
+
+
+@needs_a_browser
+def test_text_of_the_data_is_shown_and_does_nothing(opened: Any) -> None:
+    assert opened.title == "loralab: what LoRA gives up and saves"
+    shown = opened.find_elements("css selector", ".disputed p")
+    assert shown
+    assert all(one.text == SCRIPT for one in shown)
+
+
+@needs_a_browser
+@pytest.mark.parametrize("opened", [PHONE, DESK], indirect=True, ids=["phone", "desk"])
+def test_the_page_never_scrolls_sideways(opened: Any) -> None:
+    width, room = opened.execute_script(
+        "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert width <= room
+
+
+@needs_a_browser
+def test_hovering_over_a_point_tells_its_figures(opened: Any) -> None:
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    point = opened.find_element("css selector", "figure[data-figure=tradeoff] .chart .mark-symbol.layer_1_marks path")
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
+    ActionChains(opened).move_to_element(point).perform()
+    WebDriverWait(opened, 10).until(
+        lambda driver: "Training time" in driver.find_element("id", "vg-tooltip-element").text
+    )
+    assert "Arm" in opened.find_element("id", "vg-tooltip-element").text
+
+
+@needs_a_browser
+def test_the_reader_chooses_the_axes(opened: Any) -> None:
+    from selenium.webdriver.support.ui import Select, WebDriverWait
+
+    figure = opened.find_element("css selector", "figure[data-figure=tradeoff]")
+    quality, cost = (Select(one) for one in figure.find_elements("tag name", "select"))
+    cost.select_by_visible_text("Size on disk")
+    quality.select_by_visible_text("F1, macro")
+    WebDriverWait(opened, 10).until(lambda _: "Size on disk" in figure.find_element("css selector", ".chart").text)
+    assert "F1, macro" in figure.find_element("css selector", ".chart").text
+
+
+@needs_a_browser
+def test_the_page_is_printed_to_a_file(page: Path) -> None:
+    printed = write_pdf(page)
+    assert printed.read_bytes().startswith(b"%PDF")
+    assert printed.stat().st_size > 50_000  # with its charts
+
+
+def test_without_a_browser_the_way_out_is_told(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match="no browser was found; install one of chromium"):
+        write_pdf(page)
+
+
+def test_a_browser_that_prints_nothing_is_told_of_with_its_words(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\necho no display >&2\n", encoding="utf-8")
+    broken.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda name: str(broken))
+    with pytest.raises(UserError, match="printed nothing: no display"):
+        write_pdf(page)
+    assert not list(page.parent.glob(".report.pdf*"))

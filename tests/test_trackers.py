@@ -1,0 +1,164 @@
+"""Trackers get the curves, read back from what the real libraries wrote; one that fails never stops an experiment."""
+
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import MakeExperiment
+from loralab import api
+from loralab.comparison import Comparison
+from loralab.errors import UserError
+from loralab.experiment import Experiment, Trial
+from loralab.results import Failure, Measurement
+from loralab.trackers import open_tracker
+from made_up import untuned
+
+BLOCK = 2**15  # bytes of a LevelDB log
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory, toy_experiment: Experiment) -> tuple[Path, Comparison]:
+    """A small experiment that all trackers followed."""
+    patch = pytest.MonkeyPatch()
+    folder = tmp_path_factory.mktemp("tracked")
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "MLFLOW_TRACKING_URI"):
+        patch.delenv(name, raising=False)
+    patch.setenv("HOME", str(folder / "home"))  # nobody is logged in there
+    arms = {name: toy_experiment.arms[name] for name in ("full", "lora")}
+    small = untuned(toy_experiment, seeds=(0,)).model_copy(update={"arms": arms})
+    found = api.run(untuned(small), folder / "run", trackers=("tensorboard", "wandb", "mlflow"))
+    patch.undo()
+    return folder / "run", found
+
+
+def curve(found: Measurement) -> dict[int, float]:
+    return {point.step: point.training_loss for point in found.curve}
+
+
+def wandb_records(file: Path) -> Iterator[Any]:
+    """Read what W&B sends when it is told to sync: protocol buffers in a LevelDB log, in blocks of 32 kB."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, place, parts = file.read_bytes(), 7, b""  # after a header of its own
+    while place < len(content):
+        left = BLOCK - place % BLOCK
+        if left < 7:  # too few for a record's header: they are empty
+            place += left
+            continue
+        length, kind = struct.unpack("<xxxxHB", content[place : place + 7])
+        parts += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+def test_tensorboard_shows_each_trials_curves(tracked: tuple[Path, Comparison]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder, comparison = tracked
+    for found in comparison.measurements:
+        read = EventAccumulator(str(folder / "tensorboard" / found.trial.id))
+        read.Reload()
+        losses = {event.step: event.value for event in read.Scalars("training/loss")}
+        assert losses == pytest.approx(curve(found))
+        assert read.Scalars("validation/log_loss")
+        assert read.Scalars("score/accuracy")[-1].value == pytest.approx(found.scores["accuracy"])
+        assert "_hparams_/session_start_info" in read.summary_metadata
+
+
+def test_wandb_keeps_runs_on_disk_without_an_account(tracked: tuple[Path, Comparison]) -> None:
+    folder, comparison = tracked
+    files = sorted((folder / "wandb").glob("offline-run-*/run-*.wandb"))
+    names, losses = set(), set()
+    for file in files:
+        for record in wandb_records(file):
+            if record.WhichOneof("record_type") == "run":
+                names.add(record.run.display_name)
+            if record.WhichOneof("record_type") == "history":
+                items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
+                losses |= {float(value) for key, value in items.items() if key == "training/loss"}
+    assert names == {
+        found.trial.id for found in [*comparison.measurements, *comparison.untouched.measurements.values()]
+    }
+    for found in comparison.measurements:
+        for loss in curve(found).values():
+            assert any(one == pytest.approx(loss) for one in losses)
+
+
+def test_mlflow_keeps_runs_in_a_file(tracked: tuple[Path, Comparison]) -> None:
+    from mlflow import MlflowClient
+
+    folder, comparison = tracked
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("run")
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    for found in comparison.measurements:
+        run = runs[found.trial.id]
+        history = client.get_metric_history(run.info.run_id, "training/loss")
+        assert {one.step: one.value for one in history} == pytest.approx(curve(found))
+        assert run.data.params["arm"] == found.trial.arm
+        assert run.data.metrics["score/accuracy"] == found.scores["accuracy"]
+        assert run.info.status == "FINISHED"
+
+
+class Failing:
+    """Fails where it is told to."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.begun: list[str] = []
+
+    def begin(self, trial: Trial) -> None:
+        self.begun.append(trial.id)
+        self._fail("begin")
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self._fail("log")
+
+    def finish(self, result: Measurement | Failure) -> None:
+        self._fail("finish")
+
+    def _fail(self, where: str) -> None:
+        if where == self.where:
+            raise OSError("no room")
+
+
+@pytest.mark.parametrize("where", ["begin", "log", "finish"])
+def test_a_tracker_that_fails_is_told_of_once_and_training_goes_on(
+    where: str, make_experiment: MakeExperiment, tmp_path: Path
+) -> None:
+    experiment = untuned(make_experiment(), seeds=(0,))
+    failing = Failing(where)
+    with pytest.warns(UserWarning, match="Failing failed .OSError: no room.; no more goes there") as told:
+        found = api.run(experiment, tmp_path / "run", trackers=(failing,))
+    assert sum("no room" in str(one.message) for one in told) == 1
+    assert len(failing.begun) <= 2  # the untouched model has no curve
+    assert len(found.measurements) == len(experiment.arms)
+
+
+def test_an_unknown_tracker_is_told_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'wandb'"):
+        open_tracker("wandbb", tmp_path)
+
+
+def test_a_tracker_that_is_not_installed_is_told_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.delitem(sys.modules, "loralab.trackers.wandb", raising=False)
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match=r"pip install 'loralab\[wandb\]'"):
+        open_tracker("wandb", tmp_path)
+
+
+def test_without_trackers_nothing_is_written_for_them(make_experiment: MakeExperiment, tmp_path: Path) -> None:
+    api.run(untuned(make_experiment(), seeds=(0,)), tmp_path / "run", trackers=())
+    assert not (tmp_path / "run" / "tensorboard").exists()
