@@ -3,7 +3,7 @@
 The straight line: `read_experiment` -> `run` -> a `Comparison` and a report. Importing it imports no torch.
 """
 
-from loralab.api import forecast, inspect, load, predict, report, run
+from loralab.api import beside, draft, export, forecast, inspect, load, predict, report, run
 from loralab.comparison import Comparison, compare
 from loralab.errors import UserError
 from loralab.experiment import Arm, Conditions, Experiment
@@ -18,7 +18,10 @@ __all__ = [
     "Experiment",
     "LabelProbabilities",
     "UserError",
+    "beside",
     "compare",
+    "draft",
+    "export",
     "forecast",
     "inspect",
     "load",
