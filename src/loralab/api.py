@@ -35,7 +35,7 @@ from loralab.plan import (
     final_trials,
     tuning_trials,
 )
-from loralab.prediction import Prediction
+from loralab.prediction import Prediction, SavedModel
 from loralab.progress import Silent, Watch, Watcher
 from loralab.rehearsal import Rehearsal
 from loralab.report import card, planned, write_report
@@ -135,14 +135,23 @@ def predict(
     A classifier gives label probabilities; a language model goes on after the text by at most `tokens` tokens, each the
     likeliest one. Where the model reads pairs, `texts` are pairs, or the two texts of one. Raises UserError.
     """
-    watcher = watcher or Silent()
-    kept = ResultsFolder(Path(folder))
-    experiment = kept.experiment()
-    models = prediction.measurements_of(arm, experiment, _finished(experiment, kept))
+    return open_model(folder, arm, seed, watcher=watcher).ask(texts, tokens)
+
+
+def open_model(folder: str | Path, arm: str, seed: int | None = None, *, watcher: Watcher | None = None) -> SavedModel:
+    """Return the model that `arm` saved in the results folder `folder`, of `seed` or of its first one, to ask again and
+    again. Raises UserError."""
+    chosen = _chosen(load(folder), Path(folder), arm, seed, watcher or Silent())
+    return SavedModel(chosen, Path(folder))
+
+
+def _chosen(comparison: Comparison, folder: Path, arm: str, seed: int | None, watcher: Watcher) -> Measurement:
+    """Return the trial whose model is meant, after telling what speaks against relying on it."""
+    models = prediction.measurements_of(arm, comparison.experiment, comparison.results)
     chosen = prediction.pick(seed, models)
-    for doubt in prediction.doubts(chosen, models, kept.path):
+    for doubt in prediction.doubts(chosen, models, folder):
         watcher.warn(doubt)
-    return prediction.predict(chosen, kept.path, texts, tokens)
+    return chosen
 
 
 def read_asked(folder: str | Path, file: str | Path) -> list[Text]:
@@ -168,14 +177,9 @@ def export(
     It is the model of `seed`, or of the arm's first one; with `merge` an adapter becomes part of a whole model. A model
     card, README.md, says how it compares and how it was made. Raises UserError.
     """
-    watcher = watcher or Silent()
-    kept = ResultsFolder(Path(folder))
     comparison = load(folder)
-    models = prediction.measurements_of(arm, comparison.experiment, comparison.results)
-    chosen = prediction.pick(seed, models)
-    for doubt in prediction.doubts(chosen, models, kept.path):
-        watcher.warn(doubt)
-    exported = exporting.export(chosen, kept.path, Path(to), merge=merge)
+    chosen = _chosen(comparison, Path(folder), arm, seed, watcher or Silent())
+    exported = exporting.export(chosen, Path(folder), Path(to), merge=merge)
     write_whole(Path(to) / "README.md", card(comparison, chosen, exported))
     return exported
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from dotenv import find_dotenv, load_dotenv
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -38,7 +40,30 @@ app = typer.Typer(
 recipes_app = typer.Typer()
 app.add_typer(recipes_app, name="recipes")
 
-ExperimentName = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="An experiment file, or a recipe's name.")]
+
+def _complete_experiment(begun: str) -> list[str]:
+    """Complete a recipe's name, or a file's."""
+    files = [str(file) for ending in ("yaml", "yml") for file in Path().glob(f"{begun}*.{ending}")]
+    return [name for name in [*recipes.names(), *files] if name.startswith(begun)]
+
+
+def _complete_arm(context: typer.Context, begun: str) -> list[str]:
+    """Complete an arm of the results folder that stands before."""
+    there = [*filter(None, [context.params.get("folder")]), *context.args]  # what a shell has typed is not parsed yet
+    with suppress(UserError, IndexError):
+        return [name for name in api.load(there[0]).experiment.arms if name.startswith(begun)]
+    return []
+
+
+ExperimentName = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXPERIMENT", help="An experiment file, or a recipe's name.", autocompletion=_complete_experiment
+    ),
+]
+ArmOption = Annotated[
+    str, typer.Option("--arm", metavar="NAME", help="The arm whose model it is.", autocompletion=_complete_arm)
+]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Another model: a folder or a hub id.")]
 DataOption = Annotated[str | None, typer.Option("--data", help="Other data: a file, a folder or a hub id.")]
 RowsOption = Annotated[str | None, typer.Option("--rows", metavar="train=N,...", help="Rows to use of each split.")]
@@ -193,7 +218,7 @@ def report(
 @app.command()
 def predict(
     folder: RunArgument,
-    arm: Annotated[str, typer.Option("--arm", metavar="NAME", help="The arm that is asked.")],
+    arm: ArmOption,
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; or -: standard input, one a line.")
     ] = None,
@@ -233,7 +258,7 @@ def predict(
 @app.command()
 def export(
     folder: RunArgument,
-    arm: Annotated[str, typer.Option("--arm", metavar="NAME", help="The arm whose model it is.")],
+    arm: ArmOption,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The new folder.")],
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of which seed; else its first.")] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Make an adapter part of a whole model.")] = False,
@@ -246,6 +271,25 @@ def export(
     console = Console()
     console.print(f"Written: {to}, {numbers.size(exported.bytes)}. It is loaded by", markup=False, highlight=False)
     console.print(Text(exported.loading), soft_wrap=True)
+
+
+@app.command()
+def playground(
+    folder: RunArgument,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Of which seed; else each arm's first.")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", metavar="N", help="Of this machine; else a free one.")] = None,
+) -> None:
+    """Open a local page on which a text is put to the arms side by side.
+
+    For example: loralab playground runs/imdb-distilbert
+    """
+    try:
+        from loralab import playground as page
+    except ImportError as error:
+        raise UserError(f"playground: {error}; pip install 'loralab[playground]' brings it") from None
+    page.launch(folder, seed, port, Display(Console(stderr=True)))
 
 
 @app.command("schema")
@@ -283,7 +327,11 @@ def copy_recipe(
 
 
 def main() -> None:
-    """Run the command line. A mistake the user can put right is one message and exit status 2."""
+    """Run the command line. A mistake the user can put right is one message and exit status 2.
+
+    Variables of a file `.env` here or above, such as HF_TOKEN or HF_HOME, hold where the environment lacks them.
+    """
+    load_dotenv(find_dotenv(usecwd=True))
     try:
         app()
     except UserError as error:

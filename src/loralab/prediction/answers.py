@@ -46,21 +46,28 @@ class Continuation:
 Prediction = LabelProbabilities | Continuation
 
 
-def predict(measurement: Measurement, folder: Path, texts: Sequence[Text], tokens: int) -> list[Prediction]:
-    """Return what the model that a trial saved in the results folder `folder` makes of each text.
+class SavedModel:
+    """A model that a trial saved in the results folder `folder`, loaded when it is first asked."""
 
-    `tokens`: the most that a language model adds. Raises UserError.
-    """
-    conditions = measurement.trial.conditions
-    asked = _as_asked(texts, conditions.task)
-    if not asked:
-        return []
-    with quietly(), memory_is_told(conditions.model):
-        model, tokenizer = load(measurement, folder)
-        if isinstance(conditions.task, Classification):
-            return [*_judge(measurement, model, tokenizer, asked)]
-        read = _reader(conditions.task)
-        return [Continuation(text, continuation(model, tokenizer, read(text), tokens)) for text in map(_single, asked)]
+    def __init__(self, measurement: Measurement, folder: Path) -> None:
+        self._measurement, self._folder = measurement, folder
+        self._loaded: tuple[Any, PreTrainedTokenizerBase] | None = None
+
+    def ask(self, texts: Sequence[Text], tokens: int) -> list[Prediction]:
+        """Return what it makes of each text. `tokens`: the most that a language model adds. Raises UserError."""
+        conditions = self._measurement.trial.conditions
+        asked = _as_asked(texts, conditions.task)
+        if not asked:
+            return []
+        with quietly(), memory_is_told(conditions.model):
+            self._loaded = self._loaded or load(self._measurement, self._folder)
+            model, tokenizer = self._loaded
+            if isinstance(conditions.task, Classification):
+                return [*_judge(self._measurement, model, tokenizer, asked)]
+            read = _reader(conditions.task)
+            return [
+                Continuation(text, continuation(model, tokenizer, read(text), tokens)) for text in map(_single, asked)
+            ]
 
 
 def _as_asked(texts: Sequence[Text], task: Task) -> list[Text]:

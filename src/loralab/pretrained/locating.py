@@ -11,8 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
-
 from loralab.errors import UserError
 from loralab.hub import is_hub_id
 
@@ -70,6 +68,9 @@ def revision(model: str) -> str:
     """Return what tells one version of `model` from another: the hub's commit, or a hash of the weights' files."""
     source = locate(model)
     if not Path(source).is_dir():
+        # Where its cache is, it reads from the environment when it is imported: not before `.env` is read.
+        from huggingface_hub import try_to_load_from_cache
+
         cached = try_to_load_from_cache(source, "config.json")
         return Path(cached).parent.name if isinstance(cached, str) else "unknown"
     return _sha256(sorted(Path(source).glob("model*.safetensors")))

@@ -1,0 +1,65 @@
+"""A local page on which a text is put to the arms side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio
+
+from loralab import api
+from loralab.data.rows import Text
+from loralab.prediction import Continuation, Prediction, SavedModel
+from loralab.progress import Watcher
+from loralab.tasks import Classification
+
+LOOPBACK = "127.0.0.1"  # nobody else's machine can ask
+LABELS_SHOWN = 5
+
+
+def build(folder: Path, seed: int | None, watcher: Watcher) -> gradio.Blocks:
+    """Return the page for the results folder `folder`. A model is loaded when it is first asked.
+
+    Raises UserError where no arm has a model.
+    """
+    comparison = api.load(folder)
+    models = {
+        name: api.open_model(folder, name, seed, watcher=watcher)
+        for name, arm in comparison.arms.items()
+        if arm.measurements
+    }
+    task = comparison.experiment.conditions.task
+    classifies, texts = isinstance(task, Classification), task.data.columns.texts
+    with gradio.Blocks(title="loralab playground", analytics_enabled=False) as page:
+        gradio.Markdown(f"# {folder.resolve().name}: the arms side by side")
+        asked: list[Any] = [gradio.Textbox(label=name, lines=4) for name in texts]
+        if not classifies:
+            asked.append(gradio.Slider(1, 200, value=40, step=1, label="tokens to add, at most"))
+        button = gradio.Button("Ask", variant="primary")
+        with gradio.Row():
+            shown = [
+                gradio.Label(label=name, num_top_classes=LABELS_SHOWN) if classifies else gradio.Textbox(label=name)
+                for name in models
+            ]
+
+        def ask(*given: Any) -> list[Any]:
+            tokens = 1 if classifies else int(given[-1])
+            text: Text = (given[0], given[1]) if len(texts) == 2 else given[0]
+            return _answers(models, text, tokens)
+
+        gradio.on([button.click, *(box.submit for box in asked[: len(texts)])], ask, asked, shown, api_name="ask")
+    return page
+
+
+def _answers(models: Mapping[str, SavedModel], text: Text, tokens: int) -> list[Any]:
+    return [_as_shown(*model.ask([text], tokens)) for model in models.values()]
+
+
+def _as_shown(found: Prediction) -> Any:
+    return found.continuation if isinstance(found, Continuation) else dict(found.probabilities)
+
+
+def launch(folder: Path, seed: int | None, port: int | None, watcher: Watcher) -> None:
+    """Serve the page to this machine alone until it is stopped."""
+    build(folder, seed, watcher).launch(server_name=LOOPBACK, server_port=port, share=False, quiet=False)

@@ -1,0 +1,51 @@
+"""The playground puts a text to every arm, and is for this machine alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loralab import api
+from loralab.playground import LOOPBACK, build
+from loralab.prediction import Continuation, LabelProbabilities
+from loralab.progress import Silent
+
+TEXT = "the cat was seen near a river"
+
+
+@pytest.fixture
+def served(request: pytest.FixtureRequest) -> Iterator[tuple[Path, Any]]:
+    """A results folder, and a client of its playground."""
+    from gradio_client import Client
+
+    folder: Path = request.getfixturevalue(request.param)
+    page = build(folder, None, Silent())
+    _, url, _ = page.launch(server_name=LOOPBACK, prevent_thread_lock=True, quiet=True)
+    assert url.startswith(f"http://{LOOPBACK}:")
+    yield folder, Client(url, verbose=False)
+    page.close()
+
+
+@pytest.mark.parametrize("served", ["finished"], indirect=True)
+def test_every_arm_gives_its_own_probabilities(served: tuple[Path, Any]) -> None:
+    folder, client = served
+    answers = client.predict(TEXT, api_name="/ask")
+    arms = api.load(folder).arms
+    assert len(answers) == len(arms)
+    for arm, answer in zip(arms, answers, strict=True):
+        (expected,) = api.predict(folder, arm, [TEXT])
+        assert isinstance(expected, LabelProbabilities)
+        assert answer["label"] == next(iter(expected.probabilities))
+        found = {one["label"]: one["confidence"] for one in answer["confidences"]}
+        assert found == pytest.approx({name: expected.probabilities[name] for name in found}, abs=1e-6)
+
+
+@pytest.mark.parametrize("served", ["finished_language"], indirect=True)
+def test_language_models_go_on_side_by_side(served: tuple[Path, Any]) -> None:
+    folder, client = served
+    answers = client.predict(TEXT, 5, api_name="/ask")
+    for arm, answer in zip(api.load(folder).arms, answers, strict=True):
+        (expected,) = api.predict(folder, arm, [TEXT], tokens=5)
+        assert isinstance(expected, Continuation)
+        assert answer == expected.continuation
