@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from toy_language import write_corpus
+
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 
@@ -43,3 +45,27 @@ def test_every_notebook_is_told_in_words_before_each_piece_of_code(name: str) ->
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     assert notebook.cells[0].cell_type == "markdown"
     assert sum(cell.cell_type == "markdown" for cell in notebook.cells) >= 6
+
+
+def test_the_language_models_study(toy_gpt2: Path, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", ["animal", "place"])
+    elsewhere = write_corpus(tmp_path / "elsewhere", ["colour", "time"], longest=20)
+    told = executed(
+        "language_model",
+        tmp_path,
+        {
+            "MODEL": str(toy_gpt2),
+            "DATA": {"source": str(corpus)},
+            "ELSEWHERE": {"source": str(elsewhere)},
+            "BLOCK": 32,
+            "STEPS": 6,
+            "SEEDS": 1,
+            "RUN": "run",
+        },
+    )
+    assert "with four times as much padding as text" in told
+    assert "lora-4:" in told
+    assert "LoRA-3: {'test':" in told
+    assert "perplexity of" in told
+    assert "full: The river was" in told
+    assert (tmp_path / "run" / "report.html").is_file()
