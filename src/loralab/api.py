@@ -89,7 +89,8 @@ def _shown(comparison: Comparison, data: AnyData) -> dict[str, Text]:
     if not isinstance(data, LabelledData):
         return {}
     texts = dict(zip(data.test.ids, data.test.texts, strict=True))
-    return {one.id: shortened(texts[one.id], LONGEST_SHOWN) for one in disputed(comparison)}
+    shown = [one.id for one in disputed(comparison) if one.id in texts]
+    return {name: shortened(texts[name], LONGEST_SHOWN) for name in shown}
 
 
 def load(folder: str | Path) -> Comparison:

@@ -19,6 +19,7 @@ class Tracked:
     def __init__(self, watcher: Watcher, trackers: Sequence[Tracker]) -> None:
         self._watcher = watcher
         self._trackers = list(trackers)
+        self._under_way: Trial | None = None
 
     def expect(self, trials: int, done: int) -> None:
         """Pass it on."""
@@ -27,7 +28,7 @@ class Tracked:
     def begin(self, trial: Trial) -> None:
         """Open every tracker."""
         self._watcher.begin(trial)
-        self._each(lambda tracker: tracker.begin(trial))
+        self._open(trial)
 
     def progress(self, moment: Progress) -> None:
         """Let the trackers have a new point of the curves."""
@@ -38,11 +39,18 @@ class Tracked:
     def finish(self, result: Measurement | Failure) -> None:
         """Close every tracker."""
         self._watcher.finish(result)
+        if self._under_way != result.trial:  # a place need not tell when it begins
+            self._open(result.trial)
         self._each(lambda tracker: tracker.finish(result))
+        self._under_way = None
 
     def warn(self, text: str) -> None:
         """Pass it on."""
         self._watcher.warn(text)
+
+    def _open(self, trial: Trial) -> None:
+        self._under_way = trial
+        self._each(lambda tracker: tracker.begin(trial))
 
     def _each(self, act: Callable[[Tracker], None]) -> None:
         for tracker in list(self._trackers):
