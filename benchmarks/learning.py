@@ -125,6 +125,8 @@ def _train(compared: Experiment, method: str, seed: int) -> dict[str, Any]:
         collate = DataCollatorWithPadding(tokenizer)
         trainer = Trainer(model=model, args=arguments, train_dataset=splits["train"], data_collator=collate)
         trainer.train()
+        # Else it groups what it scores by length, too, and gives the predictions in that order.
+        trainer.args.train_sampling_strategy = "random"
         loss = trainer.evaluate(splits["validation"])["eval_loss"]
         predictions = trainer.predict(splits["test"]).predictions.argmax(axis=-1)
     return {"loss": loss, "right": (predictions == np.asarray(data.test.labels)).tolist()}
