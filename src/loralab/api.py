@@ -79,8 +79,9 @@ def run(
         while comparison.missing:
             carrying.finish(comparison.missing, len(carrying.results) + len(comparison.missing))
             comparison = compare(experiment, carrying.results)
-        carrying.folder.keep_texts(_shown(comparison, data))
-        write_report(comparison, carrying.folder.path, carrying.folder.texts())
+        texts = _shown(comparison, data)
+        carrying.folder.keep_texts(texts)
+        write_report(comparison, carrying.folder.path, texts)
     return comparison
 
 

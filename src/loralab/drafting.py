@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from loralab.data.locate import find_splits
+from loralab.data.locate import read_splits
 from loralab.data.records import Columns, Records, Row
 from loralab.data.splits import SplitNames
 from loralab.data.texts import as_text
@@ -22,7 +22,7 @@ from loralab.pretrained import load_tokenizer
 from loralab.usual_arms import USUAL_ARMS
 
 MODELS = {"classification": "distilbert/distilbert-base-uncased", "causal-lm": "openai-community/gpt2"}
-# By the likeliest first. Data sets on the hub and files of people were looked through for them.
+# Names that columns often have, the likeliest first.
 LABELS = ("label", "labels", "target", "class", "category", "intent", "sentiment", "topic", "y")
 TEXTS = ("text", "sentence", "review", "content", "body", "message", "document", "utterance", "question", "title")
 PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("question", "sentence"))
@@ -77,17 +77,11 @@ def draft(source: str, model: str | None) -> Draft:
 
 def _look(source: str) -> tuple[Records, Mapping[str, int]]:
     """Return what serves as train, read with labels if it has any, and the rows of each split."""
-    for label in ("label", None):
-        names = SplitNames()
-        try:
-            there = find_splits(source, None, names.spellings(), Columns(("text",), label))
-            found = {split: there[name]() for split, name in names.choose(there, source).items()}
-        except UserError:
-            if label is None:
-                raise
-            continue
-        return found["train"], {split: len(records.rows) for split, records in found.items()}
-    raise AssertionError
+    try:
+        found = read_splits(source, None, SplitNames(), Columns(("text",), "label"))
+    except UserError:
+        found = read_splits(source, None, SplitNames(), Columns(("text",), None))
+    return found["train"], {split: len(records.rows) for split, records in found.items()}
 
 
 def _columns(rows: Sequence[Row]) -> tuple[str | tuple[str, str], str | None]:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from loralab.checks.reloading import MERGED_TOLERANCE
 from loralab.errors import UserError
 from loralab.loading import load_saved
 from loralab.measure import bytes_in
@@ -15,7 +16,6 @@ from loralab.prediction.saved import load
 from loralab.results import Measurement, Saved
 
 PROBE = list(range(5, 25))  # token ids, for a text that every vocabulary has
-TOLERANCE = 1e-4  # of the largest logit: merging rounds every weight anew
 
 
 def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> Saved:
@@ -54,7 +54,7 @@ def _merge(measurement: Measurement, folder: Path, draft: Path, name: str) -> st
         before = _logits(model)
         try:
             plain = merged(model)
-        except (AttributeError, NotImplementedError, ValueError) as error:  # PEFT's ways to say that it can't be
+        except (NotImplementedError, ValueError) as error:  # PEFT's ways to say that it can't be
             raise UserError(
                 f"--merge: {trial.method.kind} can't be merged into its model ({error}); leave it out"
             ) from None
@@ -65,7 +65,7 @@ def _merge(measurement: Measurement, folder: Path, draft: Path, name: str) -> st
         again, _ = load_saved(measurement.model_copy(update={"saved": written}), draft.parent)
         after = _logits(again)
     apart = float((before - after).abs().max()) / max(1.0, float(before.abs().max()))
-    if not apart <= TOLERANCE:
+    if not apart <= MERGED_TOLERANCE:
         raise UserError(f"--merge: the merged model gives other logits, {apart:.1e} apart; nothing was written")
     return trial.conditions.task.loading_lines(plain, name, adapter=False)
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from loralab.results import Failure, Measurement
 
+if TYPE_CHECKING:
+    import pyarrow
 
-def table(results: Iterable[Measurement | Failure]) -> pa.Table:
+
+def table(results: Iterable[Measurement | Failure]) -> pyarrow.Table:
     """Return a row for each result: what the trial was, what it gave and what it cost.
 
     Seconds and bytes are as measured; what is unknown, or was never measured, is empty. Scores are on validation for
     tuning trials, on test for final ones.
     """
+    import pyarrow  # not needed where nothing is written, as by `plan`
+
     rows = [_row(result) for result in results]
     names = dict.fromkeys(name for row in rows for name in row)
-    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+    return pyarrow.table({name: pyarrow.array([row.get(name) for row in rows]) for name in names})
 
 
 def _row(result: Measurement | Failure) -> dict[str, Any]:

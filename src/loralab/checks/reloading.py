@@ -83,8 +83,6 @@ def merged_logits(again: Callable[[], Reloaded]) -> Seen | None:
     It is merged in place: a copy would need the memory of another model, and nobody uses this one afterwards.
     """
     reloaded = again()
-    if not hasattr(reloaded.model, "merge_and_unload"):
-        return None
     expected = reloaded.logits(reloaded.model)
     try:
         plain = merged(reloaded.model)

@@ -16,6 +16,8 @@ def merged(network: PeftModel) -> PreTrainedModel:
     (peft 0.21) would write into both. The model's configuration says so then, so that it is loaded as it was saved.
     Raises NotImplementedError or ValueError where PEFT can't merge the method.
     """
+    if not hasattr(network, "merge_and_unload"):  # as with a prompt (peft 0.21)
+        raise NotImplementedError("there is nothing to add to its weights")
     plain = network.get_base_model()
     if shares_output(plain) and _is_adapted(plain):
         _untie(plain)

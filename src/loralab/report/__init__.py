@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 from markupsafe import Markup
-from pyarrow import csv, parquet
 
 from loralab.comparison import Comparison
 from loralab.data.rows import Text
@@ -49,6 +48,8 @@ def write_report(comparison: Comparison, folder: Path, texts: Mapping[str, Text]
 
 
 def _write_results(comparison: Comparison, folder: Path) -> None:
+    from pyarrow import csv, parquet  # not needed where nothing is written, as by `plan`
+
     rows = table(comparison.results.values())
     written = {"results.csv": csv.write_csv, "results.parquet": parquet.write_table}
     for name, write in written.items():

@@ -15,7 +15,7 @@ from loralab.experiment import Trial
 from loralab.results import Failure, Measurement
 from loralab.trackers.tracked import Tracked
 
-__all__ = ["NAMES", "Tracked", "Tracker", "open_tracker"]
+__all__ = ["NAMES", "Tracked", "Tracker", "open_tracker", "open_trackers"]
 
 NAMES = ("tensorboard", "wandb", "mlflow")
 
