@@ -2,11 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import toy_file
 from loralab.engine.batches import evaluation_batches, order_sha256, training_steps
+from loralab.engine.evaluation import BATCHES, PROCESSOR_TOKENS, scored_at_once
 from loralab.experiment import Conditions
 
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=300).map(lambda found: np.array(found, dtype=np.int64))
@@ -42,6 +44,13 @@ def test_a_limit_of_tokens_holds_for_every_batch_and_leaves_no_row_out(
         assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
         assert all(len(batch) <= batch_size for batch in batches)
         assert all(len(batch) == 1 or lengths[batch].max() * len(batch) <= limit for batch in batches)
+
+
+def test_a_processor_scores_batches_of_few_tokens_and_a_gpu_those_that_the_conditions_allow() -> None:
+    processor, gpu = torch.device("cpu"), torch.device("cuda")
+    assert scored_at_once(processor, None) == scored_at_once(processor, 100_000) == PROCESSOR_TOKENS
+    assert scored_at_once(processor, 100) == scored_at_once(gpu, 100) == 100 * BATCHES
+    assert scored_at_once(gpu, None) is None
 
 
 def test_a_limit_of_tokens_makes_large_batches_of_short_texts_and_small_ones_of_long_texts() -> None:

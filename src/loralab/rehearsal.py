@@ -106,7 +106,8 @@ def _time_evaluation(ready: Ready, trial: Trial, split: str, micro_batch: int) -
     """Return the seconds that scoring the whole split is expected to take."""
     examples = ready.splits[split]
     batch_tokens = trial.conditions.batch_tokens
-    batches = evaluation_batches(examples.lengths, BATCHES * micro_batch, scored_at_once(batch_tokens))
+    tokens = scored_at_once(ready.device, batch_tokens)
+    batches = evaluation_batches(examples.lengths, BATCHES * micro_batch, tokens)
     sizes = [_padded(batch, examples.lengths) for batch in batches]
 
     def score(position: int) -> None:
