@@ -32,6 +32,15 @@ def test_overrides_reach_the_trials(toy_yaml: Path) -> None:
     assert "7e-5" in shown.stdout
 
 
+COMMANDS = [[command.name or command.callback.__name__] for command in app.registered_commands if command.callback]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ["recipes"], ["recipes", "copy"]], ids=" ".join)
+def test_every_command_helps_with_an_example(command: list[str]) -> None:
+    shown = " ".join(RUNNER.invoke(app, [*command, "--help"]).stdout.split())
+    assert f"For example: loralab {' '.join(command)}" in shown
+
+
 def test_recipes_are_listed_with_what_they_compare() -> None:
     shown = RUNNER.invoke(app, ["recipes"])
     assert "imdb-distilbert" in shown.stdout

@@ -1,0 +1,162 @@
+"""Commands that take an experiment: write one, tell what it takes, carry it out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from loralab import api, pretrained, recipes
+from loralab.cli.options import (
+    ArmsOption,
+    DataOption,
+    ExperimentName,
+    ModelOption,
+    OutOption,
+    RowsOption,
+    SeedsOption,
+    SetOption,
+    TrackOption,
+    read,
+)
+from loralab.cli.printing import print_comparison, print_forecast, print_lines
+from loralab.display import Display
+from loralab.experiment import Experiment
+from loralab.files import read_experiment
+from loralab.folder import write_whole
+from loralab.report import planned, print_table
+from loralab.schema import json_schema
+from loralab.statistics import power
+
+
+def quickstart(out: OutOption = None, track: TrackOption = None) -> None:
+    """Run the embedded experiment: real weights, real text, no download, some minutes on two cores.
+
+    For example: loralab quickstart --out runs/first
+    """
+    _run(read_experiment("quickstart"), out or Path("runs/quickstart"), track)
+
+
+def init(
+    data: Annotated[str, typer.Option("--data", help="A file, a folder or a hub id.")],
+    model: ModelOption = None,
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to.")] = Path("experiment.yaml"),
+) -> None:
+    """Write a commented experiment file for your model and data, and say what was guessed.
+
+    For example: loralab init --data reviews.csv --model distilbert/distilbert-base-uncased
+    """
+    drafted = api.draft(data, model)
+    recipes.write_new(to, drafted.text)
+    console = Console()
+    for guess in drafted.guesses:
+        console.print(Text(f"Guessed: {guess}"), soft_wrap=True)
+    console.print(f"Written: {to}. Look it over, then: loralab plan {to}", markup=False, highlight=False)
+
+
+def run(
+    experiment: ExperimentName,
+    model: ModelOption = None,
+    data: DataOption = None,
+    rows: RowsOption = None,
+    seeds: SeedsOption = None,
+    arms: ArmsOption = None,
+    changes: SetOption = None,
+    out: OutOption = None,
+    track: TrackOption = None,
+) -> None:
+    """Carry out what is missing of an experiment, and answer.
+
+    For example: loralab run imdb-distilbert --model ./my-model --data ./my-data --rows train=2000,test=1000 --seeds 3
+    """
+    asked = read(experiment, model, data, rows, seeds, arms, changes)
+    _run(asked, out or Path("runs") / Path(experiment).stem, track)
+
+
+def plan(
+    experiment: ExperimentName,
+    model: ModelOption = None,
+    data: DataOption = None,
+    rows: RowsOption = None,
+    seeds: SeedsOption = None,
+    arms: ArmsOption = None,
+    changes: SetOption = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Take a few real steps of every arm and forecast time and memory.")
+    ] = False,
+    disagreement: Annotated[
+        float,
+        typer.Option(min=0.001, max=1, help="Share of test texts that two arms are assumed to judge differently."),
+    ] = power.DISAGREEMENT,
+) -> None:
+    """Tell what an experiment would do and take, and what it could decide, without carrying it out.
+
+    For example: loralab plan questions.yaml --seeds 5 --measure
+    """
+    asked = read(experiment, model, data, rows, seeds, arms, changes)
+    console = Console()
+    on_hub = pretrained.is_on_hub(asked.conditions.model) or asked.conditions.task.is_on_hub()
+    found = api.check(asked) if measure or not on_hub else None  # without measuring, a plan downloads nothing
+    counted = None if measure or on_hub else api.inspect(asked)  # mistakes come before a long table
+    print_table(planned.trials(asked), console)
+    console.print(f"\n{planned.how_many(asked)}", highlight=False)
+    test_rows = asked.conditions.task.data.rows.test if found is None else len(found.test)
+    if test_rows is not None:
+        print_lines(planned.decidable(asked, test_rows, disagreement), console)
+    if measure:
+        print_forecast(asked, console)
+    elif counted is None:
+        console.print("\nWhat each arm trains is not known before a download; --measure fetches model and data.")
+    else:
+        console.print()
+        print_table(planned.parameters(counted), console)
+
+
+def schema(
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Write it there instead.")] = None,
+) -> None:
+    """Print the JSON Schema of experiment files, by which editors complete and check them.
+
+    For example: loralab schema --to loralab.json
+    """
+    text = json.dumps(json_schema(), indent=2)
+    if to is None:
+        typer.echo(text)
+        return
+    write_whole(to, text + "\n")
+    line = f"# yaml-language-server: $schema={to}"
+    Console().print(f"Written: {to}. As the first line of an experiment file: {line}", markup=False, highlight=False)
+
+
+def _run(experiment: Experiment, out: Path, track: list[str] | None) -> None:
+    console = Console()
+    console.print(f"{planned.how_many(experiment)}, results in {out}", markup=False, highlight=False)
+    try:
+        if not (out / "experiment.json").exists() and _is_long(experiment):
+            print_forecast(experiment, console)
+        with Display(console) as display:
+            comparison = api.run(experiment, out, watcher=display, trackers=_trackers(track))
+    except KeyboardInterrupt:
+        finished = any((out / "trials").glob("*.json"))
+        kept = (
+            f"What is finished is kept in {out}, and 'loralab report {out}' shows it"
+            if finished
+            else "Nothing had finished yet"
+        )
+        console.print(f"Stopped. {kept}; the same command goes on from there.", markup=False)
+        raise SystemExit(130) from None
+    print_comparison(comparison, out, console)
+    if any(not failure.is_answer for failure in comparison.failures):
+        raise SystemExit(1)
+
+
+def _trackers(asked: list[str] | None) -> list[str]:
+    return ["tensorboard"] if asked is None else [name for name in asked if name != "none"]
+
+
+def _is_long(experiment: Experiment) -> bool:
+    return planned.is_long(experiment, experiment.conditions.task.count_examples(api.check(experiment)))
