@@ -53,6 +53,7 @@ def peer(script: Path, ground: Ground, method: str, style: str, *, dropout: bool
         "who": f"Trainer + PEFT, {style}",
         "per_second": found["texts_per_second"],
         "memory": found["peak_rss_bytes"] - found["resident_before_model_bytes"],
+        "process": found["peak_rss_bytes"],
         "evaluated_per_second": test / found["eval_seconds"],
         "whole_seconds": seconds,
     }
@@ -108,10 +109,13 @@ def trial(
     conditions["scoring"] = scoring
     found = _carry_out(conditions, method, lora if method == "lora" else {"kind": method}, out)
     assert found.throughput is not None
+    assert found.memory.training is not None
+    assert found.memory.resident_before is not None
     return {
         "who": "loralab" if scoring == "float32" else f"loralab, scoring: {scoring}",
         "per_second": found.throughput.texts,
         "memory": found.memory.training,
+        "process": found.memory.training + found.memory.resident_before,
         "evaluated_per_second": TEST_ROWS / found.seconds.evaluation,
         "seconds": found.seconds.model_dump(),
         "tokens_per_second": found.throughput.tokens,

@@ -25,16 +25,28 @@ from loralab.engine.adapters import adapters_in_one
 from loralab.engine.attention import attention_in_pieces
 from loralab.engine.casts import inputs_cast_once
 from loralab.engine.dropout import speed_up_dropout
+from loralab.engine.frozen import frozen_weights_light
 from loralab.engine.precision import Precision, choose_precision
 from loralab.measure import environment
 from loralab.memory import keep_few_kernels
+from loralab.methods import Full, Lora
 from marks import put
 from table import told
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 TEXTS, TOKENS = 8, 288
 ROUNDED, DROPOUT, CASTS = "frozen weights in bfloat16", "fast dropout", "casts once"
+LORA = Lora(rank=8, alpha=16, targets=("attention",))
+
+
+def frozen_weights_rounded(network: Any, _: torch.device) -> AbstractContextManager[None]:
+    """Round the weights that LoRA leaves as they are; a network that is trained whole has none."""
+    is_adapted = any(not weight.requires_grad for weight in network.parameters())
+    return frozen_weights_light(network, LORA if is_adapted else Full(), "bfloat16", None)
+
+
 INSIDE: dict[str, Callable[..., AbstractContextManager[None]]] = {
+    ROUNDED: frozen_weights_rounded,
     "attention in pieces": attention_in_pieces,
     "adapters in one": adapters_in_one,
     CASTS: inputs_cast_once,
@@ -50,7 +62,7 @@ def main() -> None:
     given = parser.parse_args()
     keep_few_kernels()
     precision = choose_precision("auto", PROCESSOR)
-    parts = [part for part in (ROUNDED, DROPOUT, *INSIDE) if precision == "bfloat16" or part not in OF_BFLOAT16]
+    parts = [part for part in (DROPOUT, *INSIDE) if precision == "bfloat16" or part not in OF_BFLOAT16]
     lines = [
         f"{told(environment(PROCESSOR, precision).model_dump())}; median of {given.repeats}.",
         "",
@@ -91,10 +103,6 @@ def build(method: str, dropout: float, parts: list[str]) -> Any:
         targets = ["q_lin", "v_lin"]
         config = LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, lora_dropout=dropout, target_modules=targets)
         network = get_peft_model(network, config)
-    if ROUNDED in parts:
-        for module in network.modules():
-            if isinstance(module, torch.nn.Linear) and not module.weight.requires_grad:
-                module.weight.data = module.weight.data.to(torch.bfloat16)
     if DROPOUT in parts:
         speed_up_dropout(network)
     return network.train()

@@ -77,13 +77,21 @@ def test_other_kinds_of_adapters_stay_as_peft_has_them(settings: dict[str, Any])
         assert not any("forward" in vars(module) for module in network.modules())
 
 
+def test_a_network_with_two_adapters_stays_as_peft_has_it() -> None:
+    network = adapted(llama, ["q_proj"])
+    network.add_adapter("other", LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    with adapters_in_one(network, CPU):
+        assert not any("forward" in vars(module) for module in network.modules())
+
+
 def test_an_adapter_that_is_switched_off_or_merged_is_followed() -> None:
     network = adapted(llama, ["q_proj"])
     whole = network(input_ids=IDS).logits
+    with network.disable_adapter():
+        without = network(input_ids=IDS).logits
     with adapters_in_one(network, CPU), network.disable_adapter():
-        assert torch.equal(network(input_ids=IDS).logits, network.get_base_model()(input_ids=IDS).logits)
-        off = network(input_ids=IDS).logits
-    assert not torch.allclose(off, whole)
+        assert torch.equal(network(input_ids=IDS).logits, without)
+    assert not torch.allclose(without, whole)
     network.merge_adapter()
     with adapters_in_one(network, CPU):
         torch.testing.assert_close(network(input_ids=IDS).logits, whole, rtol=1e-4, atol=1e-5)

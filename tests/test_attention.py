@@ -1,5 +1,6 @@
 """Attention in pieces is attention: the same outputs and gradients as torch's, on every mask, and no other."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -134,13 +135,21 @@ def test_dropout_leaves_the_mean_as_it_is() -> None:
     assert abs(found.mean() - 1) < 0.002
 
 
-@pytest.mark.parametrize("option", ["softcap", "s_aux", "position_bias", "kept tokens"])
+OTHER_SHAPES: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor | None]]] = {
+    "kept tokens": lambda query, key, value: (query[:, :, -1:], key, value, None),
+    "fewer queries than keys": lambda query, key, value: (query[:, :, -2:], key, value, None),
+    "values of another width": lambda query, key, value: (query, key, value[..., :2], None),
+    "a mask that is added": lambda query, key, value: (query, key, value, torch.zeros(1, 1, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("option", ["softcap", "s_aux", "position_bias", "cache", *OTHER_SHAPES])
 def test_what_is_not_supported_is_left_to_torch(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(attention, "sdpa_attention_forward", lambda *_, **__: asked.append(option))
     query, key, value = drawn(1, 2, 4)
-    if option == "kept tokens":
-        attend(module(causal=True), query[:, :, -1:], key, value, None)
+    if option in OTHER_SHAPES:
+        attend(module(causal=True), *OTHER_SHAPES[option](query, key, value))
     else:
         attend(module(causal=True), query, key, value, None, **cast(Any, {option: torch.ones(2)}))
     assert asked == [option]

@@ -48,10 +48,29 @@ def test_every_arm_has_a_row_for_each_experiment_that_has_it(here: Comparison) -
 
 def test_only_conditions_that_differ_are_told(here: Comparison) -> None:
     found = beside.differing({"here": here, "there": elsewhere(here)})
-    assert [row[0] for row in found.rows] == ["Machine"]
-    assert "a far faster one" in found.rows[0][2]
+    assert {row[0].split(".")[1] for row in found.rows[:-1]} == {"head-only"}  # settings of the arm that one lacks
+    assert found.rows[-1][0] == "Machine"
+    assert "a far faster one" in found.rows[-1][2]
     assert beside.differing({"here": here, "again": here}).rows == []
-    assert "They share every condition that is kept." in beside.meaning({"here": here, "again": here})
+    assert "They share every setting, the data and the machine." in beside.meaning({"here": here, "again": here})
+
+
+def test_another_setting_of_an_arm_is_told(here: Comparison) -> None:
+    arms = dict(here.experiment.arms)
+    arms["lora"] = arms["lora"].model_copy(update={"method": arms["lora"].method.model_copy(update={"alpha": 64})})
+    other = compare(here.experiment.model_copy(update={"arms": arms}), here.results)
+    assert [row[0] for row in beside.differing({"here": here, "there": other}).rows] == ["arms.lora.method.alpha"]
+
+
+def test_an_arm_without_a_score_says_why_and_nothing_else(here: Comparison) -> None:
+    failed = {
+        name: Failure(trial=one.trial, reason="out of memory", message="12 GB") if one.trial.arm == "lora" else one
+        for name, one in here.results.items()
+        if one.trial.stage == "final"
+    }
+    tuning = {name: one for name, one in here.results.items() if one.trial.stage == "tuning"}
+    found = beside.outcomes({"here": here, "there": compare(here.experiment, tuning | failed)})
+    assert next(row for row in found.rows if row[:2] == ["lora", "there"])[2] == "out of memory"
 
 
 def test_classifiers_and_language_models_stand_beside_each_other(here: Comparison, finished_language: Path) -> None:

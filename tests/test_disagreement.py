@@ -41,6 +41,17 @@ def test_only_texts_that_one_arm_gets_right_and_another_wrong_are_told(
     assert third.answers["full"].of_true_label == pytest.approx(math.exp(-0.1))
 
 
+def test_a_text_on_which_an_arms_own_seeds_are_split_is_left_out(like: Measurement, toy_experiment: Experiment) -> None:
+    def right(arm: str, seed: int) -> np.ndarray:
+        found = np.ones(200, dtype=bool)
+        found[3] = arm != "lora" or seed == 0
+        found[4] = arm != "lora"
+        return found
+
+    experiment = untuned(toy_experiment, seeds=(0, 1))
+    assert [one.id for one in disputed(compare(experiment, made_up(like, experiment, right)))] == ["4"]
+
+
 def test_where_all_arms_agree_there_is_nothing_to_tell(like: Measurement, toy_experiment: Experiment) -> None:
     experiment = untuned(toy_experiment)
     results = made_up(like, experiment, lambda arm, seed: np.arange(200) < 90)

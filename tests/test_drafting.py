@@ -12,6 +12,7 @@ from loralab import api
 from loralab.cli import app
 from loralab.errors import UserError
 from loralab.files import read_experiment
+from loralab.pretrained import load_tokenizer
 from loralab.tasks import CausalLM, Classification
 
 RUNNER = CliRunner()
@@ -36,7 +37,7 @@ def test_the_usual_columns_need_no_guess(toy_data: Path, toy_model: Path, tmp_pa
     assert isinstance(task, Classification)
     assert (task.data.text, task.data.label) == ("text", "label")
     assert set(experiment.arms) == {"full", "lora-r8", "head-only"}
-    assert "the text is in 'text', the label in 'label' (6 in the first 240 rows" in told
+    assert "the text is in 'text', the label in 'label' (6 in 240 rows looked at" in told
     assert "loralab plan" in told
     assert 16 <= task.max_length <= 32
     api.check(experiment)
@@ -58,8 +59,24 @@ def test_other_columns_are_found_by_what_they_hold(form: str, toy_model: Path, t
         pd.DataFrame(rows()).to_parquet(file)
     experiment, told = drafted(file, toy_model, tmp_path / "mine.yaml")
     assert (experiment.conditions.task.data.text, experiment.conditions.task.data.label) == ("review", "stars")
-    assert "the label in 'stars' (3 in the first" in told
+    assert "the label in 'stars' (3 in 60 rows looked at" in told
     api.check(experiment)
+
+
+def test_a_text_may_be_missing(toy_model: Path, tmp_path: Path) -> None:
+    found: list[dict[str, Any]] = rows()
+    found[0] = {"number": 0, "stars": found[0]["stars"]}
+    found[40]["review"] = None
+    write_jsonl(tmp_path / "gaps.jsonl", found)
+    experiment, _ = drafted(tmp_path / "gaps.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert experiment.conditions.task.data.text == "review"
+
+
+def test_data_that_are_sorted_by_label_show_all_labels(toy_model: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "sorted.jsonl", sorted(rows(2400), key=lambda row: str(row["stars"])))
+    experiment, told = drafted(tmp_path / "sorted.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert experiment.conditions.task.data.label == "stars"
+    assert "the label in 'stars' (3 in 1,000 rows looked at" in told
 
 
 def test_pairs_are_found(toy_model: Path, tmp_path: Path) -> None:
@@ -74,6 +91,8 @@ def test_without_a_label_a_language_model_learns(toy_gpt2: Path, tmp_path: Path)
     experiment, told = drafted(tmp_path / "texts.jsonl", toy_gpt2, tmp_path / "mine.yaml")
     assert isinstance(experiment.conditions.task, CausalLM)
     assert "nothing looks like a label" in told
+    assert experiment.conditions.task.block_size <= load_tokenizer(str(toy_gpt2)).model_max_length
+    api.inspect(experiment)
 
 
 def test_of_many_rows_the_file_begins_with_some_and_says_so(toy_model: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from architectures import ARCHITECTURES, TASK, batch, load, logits, save_base
 from loralab.engine import attention
@@ -44,6 +45,33 @@ def test_logits_and_gradients_are_the_same_and_nothing_is_left_behind(
     saved = tmp_path / "saved"
     network.save_pretrained(saved)
     assert NAME not in (saved / "config.json").read_text()
+
+
+@pytest.mark.parametrize("model_type", [name for name in ARCHITECTURES if name != "deberta"])  # no autocast (5.23)
+def test_inputs_that_are_rounded_once_give_the_same_as_those_that_autocast_rounds(
+    model_type: str, tmp_path: Path
+) -> None:
+    base = save_base(tmp_path / model_type, model_type)
+    network, texts = load(base).network.eval(), batch(base)
+
+    def loss() -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return TASK.loss(network, texts).loss
+
+    expected = loss()
+    with inputs_cast_once(network, CPU):
+        assert torch.equal(loss(), expected)
+
+
+def test_a_layer_that_multiplies_nothing_gets_its_input_as_it_is() -> None:
+    """As a LayerNorm that PEFT trains, which it wraps."""
+    seen: list[torch.dtype] = []
+    wrapping = nn.Module()
+    wrapping.base_layer = nn.LayerNorm(2)
+    wrapping.forward = lambda x: seen.append(x.dtype)
+    with inputs_cast_once(wrapping, CPU), torch.autocast("cpu", torch.bfloat16):
+        wrapping(torch.ones(1, 2))
+    assert seen == [torch.float32]
 
 
 @pytest.mark.parametrize("model_type", ["distilbert", "deberta-v2", "gpt2", "llama"])

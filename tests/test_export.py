@@ -92,6 +92,12 @@ def test_what_is_there_already_is_not_touched(finished: Path, tmp_path: Path) ->
     assert [file.name for file in tmp_path.rglob("*")] == ["model", "mine.txt"]
 
 
+def test_a_hidden_folder_of_the_same_name_is_not_touched(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / ".model").mkdir()
+    api.export(finished, "full", tmp_path / "model")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".model", "model"]
+
+
 def test_what_cannot_be_merged_is_told_and_nothing_is_left(finished: Path, tmp_path: Path, monkeypatch: Any) -> None:
     from loralab import exporting
 
@@ -119,5 +125,5 @@ def test_the_command_says_how_it_is_loaded(finished: Path, tmp_path: Path) -> No
     to = tmp_path / "model"
     shown = RUNNER.invoke(app, ["export", str(finished), "--arm", "full", "--to", str(to)])
     assert shown.exit_code == 0, shown.output
-    assert 'AutoModelForSequenceClassification.from_pretrained("model")' in shown.output
+    assert f"from_pretrained({json.dumps(str(to))})" in shown.output
     assert (to / "model.safetensors").is_file()

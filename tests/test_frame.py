@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 
 from loralab import api
-from loralab.comparison import Comparison
-from loralab.experiment import Experiment
+from loralab.comparison import Comparison, compare
 from loralab.frame import table
 from loralab.results import Failure
 
@@ -55,8 +54,16 @@ def test_memory_is_told_by_its_causes(comparison: Comparison) -> None:
         assert 8 * found.parameters.trainable <= held.optimizer <= 8 * found.parameters.trainable + 1000
 
 
-def test_a_notebook_shows_the_answer_with_its_texts_escaped(comparison: Comparison, toy_experiment: Experiment) -> None:
-    shown = comparison._repr_html_()
+def test_a_notebook_shows_the_answer_with_its_texts_escaped(comparison: Comparison) -> None:
+    arms = {"<b>lora" if name == "lora" else name: arm for name, arm in comparison.experiment.arms.items()}
+    experiment = comparison.experiment.model_copy(update={"arms": arms})
+    results = {}
+    for one in comparison.results.values():
+        trial = one.trial.model_copy(update={"arm": "<b>lora"}) if one.trial.arm == "lora" else one.trial
+        results[trial.id] = one.model_copy(update={"trial": trial})
+    shown = compare(experiment, results)._repr_html_()
+    assert "&lt;b&gt;lora" in shown
+    assert "<b>lora" not in shown
     assert "Over 2 seeds and 60 test texts" in shown
     assert shown.count("<table>") == 2
     assert "<svg" in shown

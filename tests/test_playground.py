@@ -1,13 +1,17 @@
 """The playground puts a text to every arm, and is for this machine alone."""
 
+import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gradio_client.exceptions import AppError
 
 from loralab import api
-from loralab.playground import LOOPBACK, build
+from loralab.errors import UserError
+from loralab.playground import LOOPBACK, build, launch
 from loralab.prediction import Continuation, LabelProbabilities
 from loralab.progress import Silent
 
@@ -39,6 +43,33 @@ def test_every_arm_gives_its_own_probabilities(served: tuple[Path, Any]) -> None
         assert answer["label"] == next(iter(expected.probabilities))
         found = {one["label"]: one["confidence"] for one in answer["confidences"]}
         assert found == pytest.approx({name: expected.probabilities[name] for name in found}, abs=1e-6)
+
+
+def test_only_this_machine_can_ask(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("gradio.Blocks.launch", lambda page, **options: asked.update(options))
+    launch(finished, None, None, Silent())
+    assert (asked["server_name"], asked["share"]) == ("127.0.0.1", False)
+
+
+def test_a_port_that_is_taken_is_told(finished: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"--port {port}"):
+            launch(finished, None, port, Silent())
+
+
+def test_without_a_finished_model_there_is_no_page(finished: Path, tmp_path: Path) -> None:
+    shutil.copy(finished / "experiment.json", tmp_path)
+    with pytest.raises(UserError, match="no model is finished yet"):
+        build(tmp_path, None, Silent())
+
+
+@pytest.mark.parametrize("served", ["finished_language"], indirect=True)
+def test_what_a_model_cannot_take_is_told_on_the_page(served: tuple[Path, Any]) -> None:
+    _, client = served
+    with pytest.raises(AppError, match="positions"):
+        client.predict(TEXT, 200, api_name="/ask")
 
 
 @pytest.mark.parametrize("served", ["finished_language"], indirect=True)

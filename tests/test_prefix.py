@@ -1,5 +1,7 @@
 """Frozen layers are computed once where nothing can change what they make, and training doesn't notice."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from transformers import (
     GPT2LMHeadModel,
 )
 
+from architectures import ENCODERS, TASK, batch, load, save_base
 from conftest import MakeExperiment
 from loralab.engine.fast import begin_training
 from loralab.engine.prefix import FrozenPrefix
@@ -24,6 +27,7 @@ from loralab.results import Measurement
 from loralab.train import carry_out
 
 pytestmark = pytest.mark.usefixtures("accelerate_anew")
+LAYERS = {"distilbert": "n_layers"}  # how a configuration calls their number, where it isn't as usual
 LENGTHS = np.array([5, 3, 4, 5, 2, 5])
 SMALL = {"num_labels": 2, "vocab_size": 30}
 
@@ -109,6 +113,36 @@ def test_the_losses_are_those_without_it_and_the_layers_are_computed_once(
     assert losses(network, prefix) == plain
     assert passes == [6 + 1]
     assert prefix.keeps
+
+
+@pytest.mark.parametrize("model_type", ENCODERS)
+def test_the_head_of_every_encoder_learns_as_without_it(model_type: str, tmp_path: Path) -> None:
+    base = save_base(tmp_path / model_type, model_type, **{LAYERS.get(model_type, "num_hidden_layers"): 4})
+    texts = batch(base)
+    lengths = texts["attention_mask"].sum(dim=1).numpy()
+
+    def trained(prefix: Callable[[Any], FrozenPrefix | None]) -> tuple[list[float], FrozenPrefix | None]:
+        network: Any = HeadOnly().adapt(load(base))
+        begin_training(network, HeadOnly())
+        optimizer = torch.optim.SGD([weight for weight in network.parameters() if weight.requires_grad], lr=0.1)
+        begun, found = prefix(network), []
+        torch.manual_seed(1)
+        for rows in (np.array([3, 1, 6]), np.array([0, 2]), np.array([6, 0, 1])):
+            longest = lengths[rows].max()
+            part = {name: one[rows, :longest] if one.ndim == 2 else one[rows] for name, one in texts.items()}
+            with begun.used_for(rows, part) if begun else nullcontext(part) as given:
+                loss = TASK.loss(network, given).loss
+            torch.autograd.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+            found.append(loss.item())
+        return found, begun
+
+    plain, _ = trained(lambda network: None)
+    kept, prefix = trained(lambda network: FrozenPrefix(network, lengths, tmp_path, limit=10**6))
+    assert kept == pytest.approx(plain, rel=1e-5)
+    assert prefix is not None
+    assert prefix.keeps is (model_type != "albert")  # whose one layer is called again and again
 
 
 def test_nothing_is_left_on_disk_or_on_the_network(tmp_path: Path) -> None:

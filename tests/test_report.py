@@ -104,6 +104,9 @@ def test_text_from_the_data_is_escaped_in_the_page(comparison: Comparison, tmp_p
     page = write_report(compare(comparison.experiment, results), tmp_path, {}).read_text(encoding="utf-8")
     assert "&lt;script&gt;" in page
     assert script not in page
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "&lt;script>" in markdown
+    assert script not in markdown
 
 
 def test_the_page_needs_nothing_from_elsewhere(finished: Path) -> None:

@@ -34,6 +34,8 @@ def completed(words: str, folder: Path) -> list[str]:
 def test_recipes_files_and_arms_are_completed(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "quick-mine.yaml").write_text("", encoding="utf-8")
     assert completed("loralab run quick", tmp_path) == ["quickstart", "quick-mine.yaml"]
+    assert completed("loralab run ./quick", tmp_path) == ["./quick-mine.yaml"]
+    assert completed(f"loralab run {tmp_path}/quick", tmp_path) == [f"{tmp_path}/quick-mine.yaml"]
     assert completed(f"loralab predict {finished} --arm l", tmp_path) == ["lora"]
     assert completed("loralab predict nowhere --arm l", tmp_path) == []
 

@@ -1,6 +1,9 @@
 """Trackers get the curves, read back from what the real libraries wrote; one that fails never stops an experiment."""
 
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,6 +59,19 @@ def wandb_records(file: Path) -> Iterator[Any]:
             record.ParseFromString(parts)
             parts = b""
             yield record
+
+
+@pytest.mark.parametrize("logged_in", [True, False])
+def test_wandb_is_online_for_those_who_logged_in(logged_in: bool, tmp_path: Path) -> None:
+    if logged_in:
+        account = "machine api.wandb.ai\n  login user\n  password " + 40 * "0" + "\n"
+        (tmp_path / ".netrc").write_text(account, encoding="utf-8")
+        (tmp_path / ".netrc").chmod(0o600)
+    code = "from loralab.trackers.wandb import _mode; print(_mode())"
+    elsewhere = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    environment = {**elsewhere, "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split()[-1] == ("online" if logged_in else "offline")
 
 
 def test_tensorboard_shows_each_trials_curves(tracked: tuple[Path, Comparison]) -> None:

@@ -257,6 +257,19 @@ def test_a_trial_in_smaller_parts_goes_on_in_these_parts(
     assert (found.course.micro_batch, found.course.resumed) == (3, (5,))
 
 
+def test_a_trial_that_began_with_other_threads_begins_anew(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, threads = trial_of(make_experiment()), torch.get_num_threads()
+    with stopped_after(5, monkeypatch):
+        carry_out(trial, tmp_path, silent)
+    try:
+        torch.set_num_threads(threads + 1)
+        assert carry_out(trial, tmp_path, silent).course.resumed == ()
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("damage", [b"", b"nonsense"], ids=["empty", "damaged"])
 def test_a_damaged_checkpoint_is_passed_over(make_experiment: MakeExperiment, tmp_path: Path, damage: bytes) -> None:
     from loralab.folder import ResultsFolder
@@ -363,6 +376,17 @@ def test_the_learning_rate_rises_and_follows_its_schedule(
         optimiser.step()
         rates.append(optimiser._optimizer.param_groups[0]["lr"])
     assert [rates[step - 1] for step in (10, 20, 60, 100)] == pytest.approx(expected)
+
+
+def test_gradient_checkpointing_lets_no_frozen_layer_go_backward(make_experiment: MakeExperiment) -> None:
+    from loralab.engine.setup import build
+    from loralab.pretrained import load_tokenizer
+
+    trial = trial_of(with_conditions(make_experiment, gradient_checkpointing=True), "lora")
+    task = trial.conditions.task
+    network = build(trial, load_tokenizer(trial.conditions.model), task.read()).network
+    assert any(getattr(module, "gradient_checkpointing", False) for module in network.modules())
+    assert not network.get_input_embeddings()(torch.ones(1, 3, dtype=torch.long)).requires_grad
 
 
 def test_gradient_checkpointing_changes_no_number(make_experiment: MakeExperiment, tmp_path: Path) -> None:

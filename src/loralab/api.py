@@ -99,9 +99,7 @@ def load(folder: str | Path) -> Comparison:
 
     Raises UserError where the folder holds no experiment.
     """
-    kept = ResultsFolder(Path(folder))
-    experiment = kept.experiment()
-    return compare(experiment, _finished(experiment, kept))
+    return compare(*_stored(folder))
 
 
 def report(folder: str | Path) -> Comparison:
@@ -143,13 +141,30 @@ def predict(
 def open_model(folder: str | Path, arm: str, seed: int | None = None, *, watcher: Watcher | None = None) -> SavedModel:
     """Return the model that `arm` saved in the results folder `folder`, of `seed` or of its first one, to ask again and
     again. Raises UserError."""
-    chosen = _chosen(load(folder), Path(folder), arm, seed, watcher or Silent())
-    return SavedModel(chosen, Path(folder))
+    experiment, results = _stored(folder)
+    return SavedModel(_chosen(experiment, results, Path(folder), arm, seed, watcher or Silent()), Path(folder))
 
 
-def _chosen(comparison: Comparison, folder: Path, arm: str, seed: int | None, watcher: Watcher) -> Measurement:
+def open_models(
+    folder: str | Path, seed: int | None = None, *, watcher: Watcher | None = None
+) -> dict[str, SavedModel]:
+    """Return a model of every arm that saved one, as `open_model`. Raises UserError where none did."""
+    experiment, results = _stored(folder)
+    finished = {one.trial.arm for one in results.values() if isinstance(one, Measurement) and one.saved is not None}
+    if not finished:
+        raise UserError(f"{folder}: no model is finished yet; 'loralab run' goes on from what is there")
+    return {
+        arm: SavedModel(_chosen(experiment, results, Path(folder), arm, seed, watcher or Silent()), Path(folder))
+        for arm in experiment.arms
+        if arm in finished
+    }
+
+
+def _chosen(
+    experiment: Experiment, results: Results, folder: Path, arm: str, seed: int | None, watcher: Watcher
+) -> Measurement:
     """Return the trial whose model is meant, after telling what speaks against relying on it."""
-    models = prediction.measurements_of(arm, comparison.experiment, comparison.results)
+    models = prediction.measurements_of(arm, experiment, results)
     chosen = prediction.pick(seed, models)
     for doubt in prediction.doubts(chosen, models, folder):
         watcher.warn(doubt)
@@ -179,10 +194,12 @@ def export(
     It is the model of `seed`, or of the arm's first one; with `merge` an adapter becomes part of a whole model. A model
     card, README.md, says how it compares and how it was made. Raises UserError.
     """
-    comparison = load(folder)
-    chosen = _chosen(comparison, Path(folder), arm, seed, watcher or Silent())
+    experiment, results = _stored(folder)
+    chosen = _chosen(experiment, results, Path(folder), arm, seed, watcher or Silent())
     exported = exporting.export(chosen, Path(folder), Path(to), merge=merge)
-    write_whole(Path(to) / "README.md", card(comparison, chosen, exported))
+    is_adapter = chosen.trial.method.saves_adapter and not merge
+    told = card(compare(experiment, results), chosen, exported, is_adapter=is_adapter)
+    write_whole(Path(to) / "README.md", told)
     return exported
 
 
@@ -279,8 +296,10 @@ def _look_ahead(experiment: Experiment, folder: ResultsFolder) -> None:
             _inspect(experiment)
 
 
-def _finished(experiment: Experiment, kept: ResultsFolder) -> Results:
-    """Return every result of the experiment that the folder holds."""
+def _stored(folder: str | Path) -> tuple[Experiment, Results]:
+    """Return the experiment of a results folder, and every result of it that the folder holds. Raises UserError."""
+    kept = ResultsFolder(Path(folder))
+    experiment = kept.experiment()
     results: dict[str, Measurement | Failure] = {}
 
     def gather(trials: Sequence[Trial]) -> None:
@@ -291,7 +310,7 @@ def _finished(experiment: Experiment, kept: ResultsFolder) -> Results:
     choices = choose(experiment, results)
     for seeds in experiment.seeds_by_look:
         gather(final_trials(experiment, choices, seeds))
-    return results
+    return experiment, results
 
 
 def _is_settled(result: Measurement | Failure | None) -> bool:

@@ -36,7 +36,7 @@ class Comparison:
     untouched: ArmSummary
     tuning: tuple[Measurement | Failure, ...]
     seeds: tuple[int, ...]  # those looked at: all, unless the experiment stops where results decide
-    missing: tuple[Trial, ...]  # trials, final ones of these seeds, that were not carried out yet
+    missing: tuple[Trial, ...]  # trials that were not carried out yet: tuning, and final ones of these seeds
     fairness: Fairness
     recommendation: Recommendation
     forgetting: Forgetting | None  # None where the model before training says nothing, or nothing else was scored

@@ -41,7 +41,8 @@ class Disputed:
 def disputed(comparison: Comparison) -> list[Disputed]:
     """Return the texts that some arms get right and others wrong, at most AT_MOST, the most confident errors first.
 
-    Empty where there are no labels, or where the arms were scored on different texts.
+    A text on which an arm's own seeds are split is left out. Empty where there are no labels, or where the arms were
+    scored on different texts.
     """
     scores = {arm.name: _label_scores(list(arm.measurements.values())) for arm in comparison.arms.values()}
     scores = {name: found for name, found in scores.items() if found}
@@ -51,6 +52,8 @@ def disputed(comparison: Comparison) -> list[Disputed]:
     names = comparison.measurements[0].data.label_names
     found = []
     for place, id_ in enumerate(every[0].ids):
+        if any(_is_split(of_arm, place) for of_arm in scores.values()):
+            continue
         answers = {name: _answer(of_arm, place, names) for name, of_arm in scores.items()}
         if len({answer.is_right for answer in answers.values()}) > 1:
             found.append(Disputed(id_, names[every[0].labels[place]], answers))
@@ -59,6 +62,12 @@ def disputed(comparison: Comparison) -> list[Disputed]:
 
 def _label_scores(measurements: Sequence[Measurement]) -> list[LabelScores]:
     return [found.items for found in measurements if isinstance(found.items, LabelScores)]
+
+
+def _is_split(of_seeds: Sequence[LabelScores], place: int) -> bool:
+    """Return whether no answer has more seeds than every other one: then the arm has none."""
+    first, *others = Counter(one.predictions[place] for one in of_seeds).most_common(2)
+    return bool(others) and others[0][1] == first[1]
 
 
 def _answer(of_seeds: Sequence[LabelScores], place: int, names: Sequence[str]) -> Answer:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,12 +21,15 @@ from loralab.files import parse_experiment, read_value
 from loralab.pretrained import load_tokenizer
 from loralab.usual_arms import USUAL_ARMS
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 MODELS = {"classification": "distilbert/distilbert-base-uncased", "causal-lm": "openai-community/gpt2"}
 # Names that columns often have, the likeliest first.
 LABELS = ("label", "labels", "target", "class", "category", "intent", "sentiment", "topic", "y")
 TEXTS = ("text", "sentence", "review", "content", "body", "message", "document", "utterance", "question", "title")
 PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("question", "sentence"))
-LOOKED_AT = 1000  # rows
+LOOKED_AT = 1000  # rows, at most
 WHOLE = 0.98  # so large a share of the texts is to be read whole
 STEP = 16  # of a guessed length, in tokens
 BLOCK = 256  # tokens, of a language model's text
@@ -48,13 +51,14 @@ def draft(source: str, model: str | None) -> Draft:
     Raises UserError where the data can't be read, or nothing in them looks like text.
     """
     train, counts = _look(source)
-    rows = train.rows[:LOOKED_AT]
+    rows = _some(train.rows)
     text, label = _columns(rows)
     kind = "causal-lm" if label is None else "classification"
     model = model or MODELS[kind]
     guesses = [_told_columns(text, label, rows)]
-    lengths = _lengths(rows, text, model)
-    length = _length(lengths, kind)
+    tokenizer = load_tokenizer(model)
+    lengths = _lengths(rows, text, tokenizer)
+    length = min(BLOCK if kind == "causal-lm" else _enough(lengths), tokenizer.model_max_length)
     guesses.append(_told_length(lengths, length, kind))
     few = {split: most for split, most in MOST_ROWS.items() if counts.get(split, 0) > most} if label else {}
     guesses += [
@@ -69,10 +73,17 @@ def draft(source: str, model: str | None) -> Draft:
         is_usual=(text, label) in (("text", "label"), ("text", None)),
         rows=few,
         length=length,
-        arms={name: json.dumps(arm) for name, arm in USUAL_ARMS[kind].items()},
+        arms={name: _flow(arm) for name, arm in USUAL_ARMS[kind].items()},
     )
     parse_experiment(read_value(written, "the draft"), "the draft")
     return Draft(written, tuple(guesses))
+
+
+def _some(rows: Sequence[Row]) -> list[Row]:
+    """Return so many rows as are looked at, from all of them: they may be sorted, or take turns."""
+    if len(rows) <= LOOKED_AT:
+        return list(rows)
+    return [rows[place] for place in sorted(np.random.default_rng(0).choice(len(rows), LOOKED_AT, replace=False))]
 
 
 def _look(source: str) -> tuple[Records, Mapping[str, int]]:
@@ -86,16 +97,21 @@ def _look(source: str) -> tuple[Records, Mapping[str, int]]:
 
 def _columns(rows: Sequence[Row]) -> tuple[str | tuple[str, str], str | None]:
     """Guess which column, or pair, holds the text, and which one the label, if any. Raises UserError."""
-    there = list(rows[0]) if rows else []
+    there = list(dict.fromkeys(name for row in rows for name in row))
     label = next((name for name in LABELS if name in there), None) or _fewest_values(rows, there)
-    words = [name for name in there if name != label and all(isinstance(row.get(name), str) for row in rows[:50])]
+    words = [name for name in there if name != label and _holds_text([row.get(name) for row in rows])]
     pair = next((pair for pair in PAIRS if set(pair) <= set(words)), None)
     if pair is not None and label is not None:
         return pair, label
     named = next((name for name in TEXTS if name in words), None)
     if named is None and not words:
         raise UserError(f"no column holds text; the columns are {', '.join(map(str, there)) or 'none'}")
-    return named or max(words, key=lambda name: fmean(len(row[name]) for row in rows)), label
+    return named or max(words, key=lambda name: fmean(len(row.get(name) or "") for row in rows)), label
+
+
+def _holds_text(values: Sequence[object]) -> bool:
+    """Return whether they are texts, some of which may be missing."""
+    return any(values) and all(value is None or isinstance(value, str) for value in values)
 
 
 def _fewest_values(rows: Sequence[Row], there: Sequence[str]) -> str | None:
@@ -115,20 +131,20 @@ def _told_columns(text: str | tuple[str, str], label: str | None, rows: Sequence
         return f"{told}; nothing looks like a label, so it is a language model that learns from it"
     values = Counter(str(row.get(label)) for row in rows)
     shown = ", ".join(name for name, _ in values.most_common(5)) + (" and others" if len(values) > 5 else "")
-    return f"{told}, the label in {label!r} ({len(values)} in the first {len(rows):,} rows: {shown})"
+    return f"{told}, the label in {label!r} ({len(values)} in {len(rows):,} rows looked at: {shown})"
 
 
-def _lengths(rows: Sequence[Row], text: str | tuple[str, str], model: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _lengths(
+    rows: Sequence[Row], text: str | tuple[str, str], tokenizer: PreTrainedTokenizerBase
+) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return the tokens of each text, of a pair together."""
-    tokenizer = load_tokenizer(model)
     names = (text,) if isinstance(text, str) else text
     columns = [[as_text(row.get(name)) for row in rows] for name in names]
     return np.array([len(tokens) for tokens in tokenizer(*columns, verbose=False)["input_ids"]])
 
 
-def _length(lengths: np.ndarray[Any, np.dtype[np.int64]], kind: str) -> int:
-    if kind == "causal-lm":
-        return BLOCK
+def _enough(lengths: np.ndarray[Any, np.dtype[np.int64]]) -> int:
+    """Return a length at which most texts are read whole."""
     enough = int(np.quantile(lengths, WHOLE))
     return min(512, max(STEP, -(-enough // STEP) * STEP))
 
@@ -142,6 +158,16 @@ def _told_length(lengths: np.ndarray[Any, np.dtype[np.int64]], length: int, kind
 
 def _quoted(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)  # JSON is YAML
+
+
+def _flow(setting: Any) -> str:
+    """Return an arm's settings, whose words need no quotes, on one line of YAML as people write it."""
+    if isinstance(setting, Mapping):
+        return "{" + ", ".join(f"{name}: {_flow(value)}" for name, value in setting.items()) + "}"
+    if isinstance(setting, list | tuple):
+        return "[" + ", ".join(map(_flow, setting)) + "]"
+    is_small = isinstance(setting, float) and setting < 0.01
+    return f"{setting:e}".replace(".000000", "").replace("e-0", "e-") if is_small else str(setting)
 
 
 def _template(name: str) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
-from loralab.checks.reloading import MERGED_TOLERANCE
+from loralab.checks.reloading import MERGED_TOLERANCE, agree
 from loralab.errors import UserError
+from loralab.inspection import memory_is_told
 from loralab.loading import load_saved
 from loralab.measure import bytes_in
 from loralab.methods.merging import merged
@@ -27,12 +29,16 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
     assert measurement.saved is not None
     if to.exists() and any(to.iterdir() if to.is_dir() else [to]):
         raise UserError(f"{to} is there already; choose another place with --to")
-    draft = to.with_name(f".{to.name}")
-    shutil.rmtree(draft, ignore_errors=True)  # of one that was stopped
+    to = to.resolve()
     try:
-        draft.parent.mkdir(parents=True, exist_ok=True)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(mkdtemp(prefix=".loralab-", dir=to.parent))
+    except OSError as error:
+        raise _not_written(to, error) from error
+    draft = scratch / to.name
+    try:
         if merge and measurement.trial.method.saves_adapter:
-            lines = _merge(measurement, folder, draft, to.name)
+            lines = _merge(measurement, folder, draft)
         else:
             shutil.copytree(folder / measurement.saved.folder, draft)
             lines = measurement.saved.loading.replace(f'"{measurement.saved.folder}"', f'"{to.name}"')
@@ -40,16 +46,20 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
             to.rmdir()
         draft.rename(to)
     except OSError as error:
-        raise UserError(f"{to} can't be written: {error}") from error
+        raise _not_written(to, error) from error
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     return Saved(folder=to.name, bytes=bytes_in(to), loading=lines)
 
 
-def _merge(measurement: Measurement, folder: Path, draft: Path, name: str) -> str:
-    """Save the merged model into `draft`; return the lines that load it from a folder `name`."""
+def _not_written(to: Path, error: OSError) -> UserError:
+    return UserError(f"{to} can't be written: {error}")
+
+
+def _merge(measurement: Measurement, folder: Path, draft: Path) -> str:
+    """Save the merged model into `draft`; return the lines that load it from a folder of that name."""
     trial = measurement.trial
-    with quietly():
+    with quietly(), memory_is_told(trial.conditions.model):
         model, tokenizer = load(measurement, folder)
         before = _logits(model)
         try:
@@ -61,13 +71,14 @@ def _merge(measurement: Measurement, folder: Path, draft: Path, name: str) -> st
         plain.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         lines = trial.conditions.task.loading_lines(plain, draft.name, adapter=False)
+        del model, plain  # one model at a time
         written = Saved(folder=draft.name, bytes=bytes_in(draft), loading=lines)
         again, _ = load_saved(measurement.model_copy(update={"saved": written}), draft.parent)
         after = _logits(again)
-    apart = float((before - after).abs().max()) / max(1.0, float(before.abs().max()))
-    if not apart <= MERGED_TOLERANCE:
-        raise UserError(f"--merge: the merged model gives other logits, {apart:.1e} apart; nothing was written")
-    return trial.conditions.task.loading_lines(plain, name, adapter=False)
+    gives_the_same, seen = agree(before, after, MERGED_TOLERANCE)
+    if not gives_the_same:
+        raise UserError(f"--merge: the merged model gives other logits ({seen}); nothing was written")
+    return lines
 
 
 def _logits(model: Any) -> Any:
@@ -76,4 +87,4 @@ def _logits(model: Any) -> Any:
     device = next(model.parameters()).device
     ids = torch.tensor([PROBE], device=device) % model.config.vocab_size
     with torch.inference_mode():
-        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().cpu()
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().cpu().numpy()

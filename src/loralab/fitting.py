@@ -15,7 +15,7 @@ from loralab.engine.setup import Ready
 from loralab.errors import LosingError
 from loralab.experiment import Trial
 from loralab.folder import ResultsFolder
-from loralab.measure import Meter
+from loralab.measure import Meter, environment
 from loralab.memory import release_memory
 from loralab.progress import Progress, Teller, Watch
 from loralab.results import Course, Held, Point, Throughput
@@ -59,9 +59,12 @@ def fit(ready: Ready, trial: Trial, folder: Path, meter: Meter, watch: Watch, mi
     """
     if trial.learning_rate is None:
         return Fitted(Course(planned_steps=0, kept_step=0, micro_batch=micro_batch))
-    checkpoints = Checkpoints(ResultsFolder(folder).checkpoint_file(trial), trial, ready.data.sha256, micro_batch)
+    file, where = ResultsFolder(folder).checkpoint_file(trial), environment(ready.device, ready.precision)
+    checkpoints = Checkpoints(file, trial, ready.data.sha256, micro_batch, where)
     with fast_training(ready, trial, meter, is_used_after=trial.stage == "final"):
-        return _loop(ready, trial, folder, meter, watch, checkpoints, micro_batch)
+        fitted = _loop(ready, trial, folder, meter, watch, checkpoints, micro_batch)
+    release_memory()  # what training held must be gone before the evaluation's memory is measured
+    return fitted
 
 
 def _loop(
@@ -107,7 +110,6 @@ def _loop(
     _put(ready.network, best)
     del optimiser, stepper
     ready.network.zero_grad()
-    release_memory()  # the optimizer's state must be gone before the evaluation's memory is measured
     return Fitted(
         course=Course(
             planned_steps=len(steps),

@@ -214,7 +214,7 @@ def _read(file: Path) -> Measurement | Failure:
 
 def _differences(stored: Settings, asked: Settings) -> list[str]:
     """Return the settings in which the two differ, as 'place (stored, now asked)'."""
-    before, now = _flat(stored.model_dump(mode="json")), _flat(asked.model_dump(mode="json"))
+    before, now = flat(stored.model_dump(mode="json")), flat(asked.model_dump(mode="json"))
     return [
         f"{place} ({_told(before.get(place))} there, {_told(now.get(place))} now)"
         for place in sorted(before.keys() | now.keys())
@@ -226,11 +226,12 @@ def _told(value: object) -> str:
     return "not set" if value is None else repr(value)
 
 
-def _flat(value: object, place: str = "") -> dict[str, object]:
+def flat(value: object, place: str = "") -> dict[str, object]:
+    """Return what nested settings hold, by place: `{"a": {"b": 1}}` is `{"a.b": 1}`."""
     if not isinstance(value, dict):
         return {place: value}
     return {
         key: leaf
         for name, inner in value.items()
-        for key, leaf in _flat(inner, f"{place}.{name}" if place else str(name)).items()
+        for key, leaf in flat(inner, f"{place}.{name}" if place else str(name)).items()
     }

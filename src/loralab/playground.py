@@ -10,6 +10,8 @@ import gradio
 
 from loralab import api
 from loralab.data.rows import Text
+from loralab.errors import UserError
+from loralab.folder import ResultsFolder
 from loralab.prediction import Continuation, Prediction, SavedModel
 from loralab.progress import Watcher
 from loralab.tasks import Classification
@@ -23,13 +25,8 @@ def build(folder: Path, seed: int | None, watcher: Watcher) -> gradio.Blocks:
 
     Raises UserError where no arm has a model.
     """
-    comparison = api.load(folder)
-    models = {
-        name: api.open_model(folder, name, seed, watcher=watcher)
-        for name, arm in comparison.arms.items()
-        if arm.measurements
-    }
-    task = comparison.experiment.conditions.task
+    models = api.open_models(folder, seed, watcher=watcher)
+    task = ResultsFolder(folder).experiment().conditions.task
     classifies, texts = isinstance(task, Classification), task.data.columns.texts
     with gradio.Blocks(title="loralab playground", analytics_enabled=False) as page:
         gradio.Markdown(f"# {folder.resolve().name}: the arms side by side")
@@ -46,7 +43,10 @@ def build(folder: Path, seed: int | None, watcher: Watcher) -> gradio.Blocks:
         def ask(*given: Any) -> list[Any]:
             tokens = 1 if classifies else int(given[-1])
             text: Text = (given[0], given[1]) if len(texts) == 2 else given[0]
-            return _answers(models, text, tokens)
+            try:
+                return _answers(models, text, tokens)
+            except UserError as error:  # Gradio shows the message of no other kind of error
+                raise gradio.Error(str(error)) from None
 
         gradio.on([button.click, *(box.submit for box in asked[: len(texts)])], ask, asked, shown, api_name="ask")
     return page
@@ -61,5 +61,9 @@ def _as_shown(found: Prediction) -> Any:
 
 
 def launch(folder: Path, seed: int | None, port: int | None, watcher: Watcher) -> None:
-    """Serve the page to this machine alone until it is stopped."""
-    build(folder, seed, watcher).launch(server_name=LOOPBACK, server_port=port, share=False, quiet=False)
+    """Serve the page to this machine alone until it is stopped. Raises UserError, also where the port is taken."""
+    page = build(folder, seed, watcher)
+    try:
+        page.launch(server_name=LOOPBACK, server_port=port, share=False, quiet=False)
+    except OSError as error:
+        raise UserError(f"--port {port}: {error}") from None

@@ -93,7 +93,8 @@ def _train_and_validate(
     sizes = [sum(_padded(batch, train.lengths) for batch in step.batches) for step in first_epoch]
     epochs = len(steps) / len(first_epoch)
     with meter.phase("training"):
-        seconds = _extrapolate(sizes, lambda position: stepper.take(steps[position]))
+        # Where the largest step's texts are kept once they were seen, doing it again would time a look into a file.
+        seconds = _extrapolate(sizes, lambda position: stepper.take(steps[position]), times_largest=False)
         # What frozen layers made of the texts may be kept: then the same steps take less in the epochs to come.
         later = _extrapolate(sizes, lambda position: stepper.take(steps[position])) if stepper.prefix.keeps else seconds
     with meter.phase("validation"), stepper.optimiser.autocast():
@@ -130,15 +131,17 @@ def _padded(batch: Indices, lengths: Indices) -> int:
     return int(len(batch) * lengths[batch].max())
 
 
-def _extrapolate(sizes: Sequence[int], do: Callable[[int], object]) -> float:
+def _extrapolate(sizes: Sequence[int], do: Callable[[int], object], *, times_largest: bool = True) -> float:
     """Return the seconds that all of the pieces are expected to take, from doing a few of them.
 
-    `sizes` are their padded tokens. The largest is done first and not timed: it warms up, and needs the most memory.
-    The time of the others is read off between those of the timed ones, which lie evenly among the sizes.
+    `sizes` are their padded tokens. The largest is done first and not timed: it warms up, and needs the most memory;
+    whether it is done again, and timed then, is for `times_largest` to say, unless there is no other. The time of the
+    others is read off between those of the timed ones, which lie evenly among the sizes.
     """
     order = np.argsort(sizes, kind="stable")
     do(int(order[-1]))
-    ranks = np.unique(np.linspace(0, len(sizes) - 1, min(TIMED, len(sizes))).round().astype(int))
+    last = len(sizes) - (1 if times_largest or len(sizes) == 1 else 2)
+    ranks = np.unique(np.linspace(0, last, min(TIMED, last + 1)).round().astype(int))
     timed = []
     for position in order[ranks]:
         begun = time.perf_counter()

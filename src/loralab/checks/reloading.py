@@ -68,7 +68,7 @@ def load_again(measurement: Measurement, folder: Path) -> Reloaded:
 def reloaded_logits(expected: Sequence[float], again: Callable[[], Reloaded]) -> Seen:
     """Compare the logits of the model that `again` loads with the `expected` ones, of the network that was saved."""
     reloaded = again()
-    return _agree(np.array(expected), reloaded.logits(reloaded.model), RELOADED_TOLERANCE)
+    return agree(np.array(expected), reloaded.logits(reloaded.model), RELOADED_TOLERANCE)
 
 
 def not_reloaded(why: str) -> Check:
@@ -88,10 +88,11 @@ def merged_logits(again: Callable[[], Reloaded]) -> Seen | None:
         plain = merged(reloaded.model)
     except (NotImplementedError, ValueError):  # PEFT's ways to say that a method or a setting can't be merged
         return None
-    return _agree(expected, reloaded.logits(plain), MERGED_TOLERANCE)
+    return agree(expected, reloaded.logits(plain), MERGED_TOLERANCE)
 
 
-def _agree(expected: npt.NDArray[Any], found: Logits, tolerance: float) -> Seen:
+def agree(expected: npt.NDArray[Any], found: npt.NDArray[Any], tolerance: float) -> Seen:
+    """Return whether the logits lie as near to the expected ones as is allowed, and how near."""
     if expected.shape != found.shape:
         return False, f"logits of shape {found.shape} instead of {expected.shape}"
     allowed = tolerance * max(1.0, float(np.abs(expected).max()))

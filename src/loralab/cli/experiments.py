@@ -50,6 +50,7 @@ def init(
 
     For example: loralab init --data reviews.csv --model distilbert/distilbert-base-uncased
     """
+    recipes.require_new(to)  # before anything is fetched
     drafted = api.draft(data, model)
     recipes.write_new(to, drafted.text)
     console = Console()

@@ -8,23 +8,27 @@ from typing import Annotated, Any
 
 import typer
 
-from loralab import api, recipes, trackers
+from loralab import recipes, trackers
 from loralab.errors import UserError
 from loralab.experiment import Experiment
 from loralab.files import read_experiment, read_value
+from loralab.folder import ResultsFolder
 
 
 def _complete_experiment(begun: str) -> list[str]:
     """Complete a recipe's name, or a file's."""
-    files = [str(file) for ending in ("yaml", "yml") for file in Path().glob(f"{begun}*.{ending}")]
-    return [name for name in [*recipes.names(), *files] if name.startswith(begun)]
+    folder, slash, _ = begun.rpartition("/")
+    there = Path(f"{folder}{slash}" or ".")
+    files = [one.name for one in there.iterdir() if one.suffix in (".yaml", ".yml")] if there.is_dir() else []
+    offered = [*recipes.names(), *(f"{folder}{slash}{name}" for name in sorted(files))]
+    return [name for name in offered if name.startswith(begun)]
 
 
 def _complete_arm(context: typer.Context, begun: str) -> list[str]:
     """Complete an arm of the results folder that stands before."""
     there = [*filter(None, [context.params.get("folder")]), *context.args]  # what a shell has typed is not parsed yet
     with suppress(UserError, IndexError):
-        return [name for name in api.load(there[0]).experiment.arms if name.startswith(begun)]
+        return [name for name in ResultsFolder(Path(there[0])).experiment().arms if name.startswith(begun)]
     return []
 
 

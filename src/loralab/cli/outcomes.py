@@ -15,6 +15,7 @@ from rich.text import Text
 from loralab import api
 from loralab.cli.options import ArmOption, RunArgument, SeedOption
 from loralab.cli.printing import print_comparison, print_lines
+from loralab.data.asked import lines
 from loralab.display import Display
 from loralab.errors import UserError
 from loralab.folder import write_whole
@@ -83,7 +84,7 @@ def predict(
         raise UserError("give either texts, or -, or --file")
     asked: Sequence[str | tuple[str, str]] = texts or []
     if texts == ["-"]:
-        asked = [line.removesuffix("\n") for line in typer.get_text_stream("stdin", "utf-8", "replace")]
+        asked = lines(typer.get_text_stream("stdin", "utf-8", "replace").read())
     elif file is not None:
         asked = api.read_asked(folder, file)
     console, as_json = Console(), as_json or file is not None or texts == ["-"]
@@ -110,7 +111,8 @@ def export(
     exported = api.export(folder, arm, to, seed, merge=merge, watcher=Display(Console(stderr=True)))
     console = Console()
     console.print(f"Written: {to}, {numbers.size(exported.bytes)}. It is loaded by", markup=False, highlight=False)
-    console.print(Text(exported.loading), soft_wrap=True)
+    from_here = exported.loading.replace(json.dumps(exported.folder), json.dumps(str(to)))
+    console.print(Text(from_here), soft_wrap=True)
 
 
 def playground(

@@ -7,7 +7,7 @@ from pathlib import Path
 from loralab.data.formats import TEXT_ENDING, read_file, read_text
 from loralab.data.records import Columns, Row, shortened
 from loralab.data.rows import Text
-from loralab.data.texts import as_text
+from loralab.data.texts import as_text, with_plain_line_ends
 from loralab.errors import MistakesError, UserError
 
 
@@ -19,7 +19,7 @@ def read_asked(file: Path, columns: Columns) -> list[Text]:
     if not file.is_file():
         raise UserError(f"{file}: no such file")
     if file.suffix.lower() == TEXT_ENDING:
-        return [*read_text(file).splitlines()]
+        return [*lines(read_text(file))]
     rows = read_file(file, Columns(columns.texts, label=None)).rows
     mistakes, texts = list[str](), list[Text]()
     for number, row in enumerate(rows, start=1):
@@ -31,6 +31,11 @@ def read_asked(file: Path, columns: Columns) -> list[Text]:
     if mistakes:
         raise MistakesError(str(file), shortened(mistakes, "rows"))
     return texts
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of a text, an answer for each: other line ends than a line feed's are part of a text."""
+    return with_plain_line_ends(text).removesuffix("\n").split("\n") if text else []
 
 
 def _text(row: Row, columns: tuple[str, ...]) -> Text:

@@ -12,7 +12,7 @@ from peft.tuners.lora import Linear
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from loralab.autograd import applied
+from loralab.autograd import applied, once
 from loralab.engine.dropout import Drops
 from loralab.engine.modules import computing
 
@@ -109,6 +109,7 @@ class _Adapted(torch.autograd.Function):
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
+    @once
     def backward(ctx: Any, *gradients: Any) -> Any:
         rows, weight, a, b, low = ctx.saved_tensors
         upstream = gradients[0].reshape(-1, gradients[0].shape[-1])

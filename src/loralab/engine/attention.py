@@ -7,6 +7,9 @@ back (as in FlashAttention, Dao et al. 2022), and most of what causality forbids
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,27 +17,26 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from loralab.autograd import applied
+from loralab.autograd import applied, once
 from loralab.engine.dropout import Drops, Masks
 from loralab.engine.reach import Reach, reach
 
 NAME = "loralab"  # among transformers' implementations of attention
 SCORES = 2**19  # in a piece: in bfloat16 a megabyte, as large as what a core keeps to itself
 QUERIES = 128  # tokens of a causal text that are taken together: they attend to as many keys as the last of them
+BY_NAME = re.compile(r"""_attn_implementation (?:==|!=|in|not in) [^\n]*["']sdpa["']""")
 UNSUPPORTED = ("softcap", "s_aux", "position_bias", "cache")
 
 
 @contextmanager
 def attention_in_pieces(network: nn.Module, device: torch.device) -> Iterator[None]:
     """Let the network attend by `attend` inside, where it runs on a processor and takes its attention from outside."""
-    from transformers import PreTrainedModel
-
     models = [module for module in network.modules() if isinstance(module, PreTrainedModel)]
-    if device.type != "cpu" or not models or models[0].config._attn_implementation != "sdpa":
+    if device.type != "cpu" or not models or not _takes_its_attention_from_outside(models[0]):
         yield
         return
     register()
@@ -43,6 +45,14 @@ def attention_in_pieces(network: nn.Module, device: torch.device) -> Iterator[No
         yield
     finally:
         models[0].set_attn_implementation("sdpa")
+
+
+def _takes_its_attention_from_outside(model: PreTrainedModel) -> bool:
+    """Return whether another implementation of attention changes how the model is computed, and nothing else."""
+    if model.config._attn_implementation != "sdpa" or not model._can_set_attn_implementation():
+        return False
+    # Some models leave out a mask of their own unless the implementation has a name that they know (DeepSeek V3.2).
+    return BY_NAME.search(inspect.getsource(sys.modules[type(model).__module__])) is None
 
 
 def register() -> None:
@@ -191,6 +201,7 @@ class _Attention(torch.autograd.Function):
         return found.view(batch, heads, tokens, width)
 
     @staticmethod
+    @once
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
         q, k, v = ctx.saved_tensors

@@ -21,7 +21,7 @@ def inputs_cast_once(network: nn.Module, device: torch.device) -> Iterator[None]
     last = _Last()
     with ExitStack() as stack:
         for module in network.modules() if device.type == "cpu" else ():
-            if isinstance(module, nn.Linear | Conv1D) or hasattr(module, "base_layer"):
+            if isinstance(getattr(module, "base_layer", module), nn.Linear | Conv1D):
                 stack.callback(module.register_forward_pre_hook(last.before).remove)
         yield
 

@@ -17,7 +17,7 @@ from loralab.engine.stepping import Taken
 from loralab.experiment import Trial
 from loralab.folder import draft_of
 from loralab.measure import Spent
-from loralab.results import Point
+from loralab.results import Environment, Point
 from loralab.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Header(Settings):
     trial: Trial
     data_sha256: str
     micro_batch: int  # texts in a forward pass: other parts add up to other numbers in the last digits
+    where: str  # other machines, precisions or threads, too
     standing: Standing
     spent: Spent
 
@@ -104,8 +105,12 @@ class Checkpoint:
 class Checkpoints:
     """The one file of a trial under way: always the latest checkpoint, written whole or not at all."""
 
-    def __init__(self, file: Path, trial: Trial, data_sha256: str, micro_batch: int) -> None:
+    def __init__(self, file: Path, trial: Trial, data_sha256: str, micro_batch: int, environment: Environment) -> None:
         self._file, self._trial, self._data_sha256, self._micro_batch = file, trial, data_sha256, micro_batch
+        self._where = (
+            f"{environment.device_name}, {environment.device}, {environment.threads} threads, {environment.precision}, "
+            f"torch {environment.versions['torch']}"
+        )
         self._written = time.perf_counter()
         self._cost = 0.0
 
@@ -123,6 +128,7 @@ class Checkpoints:
             trial=self._trial,
             data_sha256=self._data_sha256,
             micro_batch=self._micro_batch,
+            where=self._where,
             standing=standing,
             spent=spent,
         )
@@ -133,13 +139,13 @@ class Checkpoints:
         self._cost = self._written - begun
 
     def latest(self) -> Checkpoint | None:
-        """Return the checkpoint of this very trial, data and micro-batch, if there is one that can be read."""
+        """Return the checkpoint of this very trial, data, micro-batch and machine, if there is one that can be read."""
         for draft in self._file.parent.glob(f".{glob.escape(self._file.name)}.[0-9]*"):  # of a process that was killed
             with suppress(OSError):
                 draft.unlink()
         header = _header(self._file)
-        own = (self._trial, self._data_sha256, self._micro_batch)
-        if header is None or (header.trial, header.data_sha256, header.micro_batch) != own:
+        own = (self._trial, self._data_sha256, self._micro_batch, self._where)
+        if header is None or (header.trial, header.data_sha256, header.micro_batch, header.where) != own:
             return None
         return Checkpoint(header.standing, header.spent, _tensors(self._file))
 

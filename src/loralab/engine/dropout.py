@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from loralab.autograd import applied
+from loralab.autograd import applied, once
 from loralab.engine.modules import replace_modules
 
 LEVELS = 256  # a mask is drawn from bytes
@@ -69,6 +69,7 @@ class _Drop(torch.autograd.Function):
         return cast(torch.Tensor, ctx.drops.of(values))
 
     @staticmethod
+    @once
     def backward(ctx: Any, *gradients: Any) -> Any:
         return ctx.drops.of(gradients[0]), None
 

@@ -1,4 +1,4 @@
-"""The training loop's moving parts: optimizer, schedule, one step. The loop itself stands in `train`."""
+"""The training loop's moving parts: optimizer, schedule, one step. The loop itself stands in `fitting`."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -54,7 +55,7 @@ class FrozenPrefix:
             yield batch
             return
         values = [self._value(row, int(text), batch, self._cut) for row, text in enumerate(texts)]
-        with self._cut.put(self._layers, values, batch) as given:
+        with self._cut.put(values, batch) as given:
             yield given
 
     def _value(self, row: int, text: int, batch: Batch, cut: _Cut) -> Tensor:
@@ -110,36 +111,46 @@ class _Seen:
         self._layers = layers
         self._random = torch.get_rng_state()
         self._calls: Counter[nn.Module] = Counter()
-        self._done: list[nn.Module] = []  # frozen layers, in order
-        self._found: _Cut | None = None  # the last place so far that nothing trained or random reached
+        self._done: dict[nn.Module, int | None] = {}  # frozen layers, in order, with how many things each returned
+        self._found: list[_Cut] = []  # places that nothing trained or random reached
 
     def before(self, module: nn.Module, given: tuple[Any, ...]) -> None:
         """Note what a module reads."""
-        if given and self._is_vector(given[0]) and self._is_fixed(given[0]):
-            self._found = _Cut(module, reads=True)
+        if not self._calls[module] and given and self._is_vector(given[0]) and self._is_fixed(given[0]):
+            self._found.append(_Cut(module, True, self._done))
 
     def after(self, module: nn.Module, _: object, output: Any) -> None:
         """Note what a module makes."""
         self._calls[module] += 1
-        if module in self._layers:
-            self._done.append(module)
-        if (module is self._layers[-1] or self._is_vector(output)) and self._is_fixed(output):
-            self._found = _Cut(module, reads=False)
+        if module in self._layers and isinstance(_hidden(output), Tensor):
+            self._done[module] = len(output) if isinstance(output, tuple) else None
+        value = _hidden(output) if module is self._layers[-1] else output
+        if (module is self._layers[-1] or self._is_vector(value)) and self._is_fixed(value):
+            self._found.append(_Cut(module, False, self._done))
 
     def result(self) -> _Cut | None:
-        """Return the cut, where every frozen layer was called once and in order, and the module of the cut once."""
-        if self._found is None or self._done != self._layers or self._calls[self._found.module] > 1:
+        """Return the last place that will do, where every frozen layer was called once and in order.
+
+        What a module makes is put there by all of its calls, so it must have one; what it reads, by its first call.
+        """
+        if list(self._done) != self._layers or any(self._calls[layer] > 1 for layer in self._layers):
             return None
-        return self._found
+        return next((cut for cut in reversed(self._found) if cut.reads or self._calls[cut.module] == 1), None)
 
     def _is_vector(self, value: Any) -> bool:
-        is_behind = bool(self._done) and self._done[-1] is self._layers[-1]
+        is_behind = self._layers[-1] in self._done
         return is_behind and isinstance(value, Tensor) and value.ndim == 2
 
     def _is_fixed(self, value: Any) -> bool:
         """Tell whether the next epoch would make the same of the text: nothing was drawn, nothing is trained."""
         is_plain = isinstance(value, Tensor) and len(value) == 1 and not value.requires_grad
         return is_plain and torch.equal(torch.get_rng_state(), self._random)
+
+
+def _hidden(output: Any) -> Any:
+    """Return the hidden states of what a layer returned, which may stand first in a tuple with nothing else in it."""
+    is_wrapped = isinstance(output, tuple) and output and all(other is None for other in output[1:])
+    return output[0] if is_wrapped else output
 
 
 class _Reached(Exception):  # noqa: N818 - no error: it ends a pass
@@ -154,13 +165,14 @@ class _Cut:
     """Where training begins."""
 
     module: nn.Module
-    reads: bool  # whether what it reads stands there, rather than what it makes
+    reads: bool  # whether what its first call reads stands there, rather than what it makes
+    layers: Mapping[nn.Module, int | None]  # frozen; how long a tuple each returns, or None for the tensor itself
 
     def reached(self, network: nn.Module, one: Batch) -> Tensor:
         """Return what stands here for one text, (width) or (tokens, width)."""
 
         def end(_: nn.Module, given: Any, output: Any = None) -> None:
-            raise _Reached(given[0] if self.reads else output)
+            raise _Reached(given[0] if self.reads else _hidden(output))
 
         register = self.module.register_forward_pre_hook if self.reads else self.module.register_forward_hook
         hook = register(end)
@@ -173,19 +185,25 @@ class _Cut:
         raise AssertionError("the pass went by the cut")
 
     @contextmanager
-    def put(self, layers: list[nn.Module], values: list[Tensor], batch: Batch) -> Iterator[Batch]:
+    def put(self, values: list[Tensor], batch: Batch) -> Iterator[Batch]:
         """Let the network begin here with `values` inside; yield what is to be given to it."""
         is_vector = values[0].ndim == 1
         tokens = 1 if is_vector else max(part.shape[1] for part in batch.values() if part.ndim == 2)
         kept = torch.stack(values if is_vector else [pad(value, (0, 0, 0, tokens - len(value))) for value in values])
         with ExitStack() as stack:
-            for layer in layers:
-                stack.enter_context(computing(layer, _pass_through))
+            for layer, length in self.layers.items():
+                stack.enter_context(computing(layer, partial(_pass_through, length)))
             if self.reads:
-                hook = self.module.register_forward_pre_hook(lambda _, given: (kept, *given[1:]))
+
+                def give(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+                    hook.remove()
+                    return (kept, *given[1:])
+
+                hook = self.module.register_forward_pre_hook(give)
                 stack.callback(hook.remove)
             else:
-                stack.enter_context(computing(self.module, lambda *_, **__: kept))
+                returned = _as_returned(kept, self.layers.get(self.module))
+                stack.enter_context(computing(self.module, lambda *_, **__: returned))
             # Where a vector stands here, all that is still computed of tokens is thrown away: one a text is enough.
             yield {name: part[:, :tokens] if part.ndim == 2 else part for name, part in batch.items()}
 
@@ -194,8 +212,12 @@ def _call(network: Any, one: Batch) -> None:
     network(**{name: part for name, part in one.items() if name != "labels"})
 
 
-def _pass_through(hidden: Tensor, *_: Any, **__: Any) -> Tensor:
-    return hidden
+def _pass_through(length: int | None, *given: Any, **named: Any) -> Any:
+    return _as_returned(given[0] if given else named["hidden_states"], length)
+
+
+def _as_returned(hidden: Tensor, length: int | None) -> Any:
+    return hidden if length is None else (hidden, *[None] * (length - 1))
 
 
 class _Kept:

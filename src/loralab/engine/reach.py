@@ -24,7 +24,7 @@ def reach(mask: torch.Tensor | None, causal: bool, dtype: torch.dtype) -> Reach:
     return Reach(causal, None) if mask is None else _read(mask, dtype)
 
 
-@lru_cache(maxsize=1)  # every layer is given the same one
+@lru_cache(maxsize=2)  # all layers are given the same one, or take turns with two: windows, and the whole text
 def _read(mask: torch.Tensor, dtype: torch.dtype) -> Reach:
     tokens = mask.shape[-1]
     whole = mask.expand(-1, -1, tokens, -1)

@@ -96,6 +96,8 @@ def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Bu
     if conditions.gradient_checkpointing:
         _checkpoint_gradients(loaded.network)
     network = trial.method.adapt(loaded)
+    # For the re-entrant form, PEFT (0.21) lets the embeddings ask for a gradient: all frozen layers would go backward.
+    loaded.network.disable_input_require_grads()
     speed_up_dropout(network)
     return Built(network, loaded.head, head_sha256)
 

@@ -30,12 +30,18 @@ def copy(name: str, target: Path) -> Path:
     return target
 
 
+def require_new(target: Path) -> None:
+    """Raise UserError where the file `target` is there already."""
+    if target.exists():
+        raise UserError(f"{target} is there already; choose another place with --to")
+
+
 def write_new(target: Path, content: str) -> None:
     """Write a file that isn't there yet. Raises UserError where it is, or can't be written."""
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(content)
     except FileExistsError:
-        raise UserError(f"{target} is there already; choose another place with --to") from None
+        require_new(target)
     except OSError as error:
         raise UserError(f"{target} can't be written: {error}") from None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from loralab.comparison import Comparison
+from loralab.folder import flat
 from loralab.report import content, numbers
 from loralab.report.conditions import facts
 from loralab.report.content import Table
 from loralab.report.rendering import render
 from loralab.summary import COSTS, ArmSummary
 
+TOLD_BY_SETTINGS = ("Model", "Training", "Besides", "Blocks", "Scored besides")
 Runs = Mapping[str, Comparison]  # by the names under which they are told apart
 
 
@@ -29,7 +31,7 @@ def outcomes(runs: Runs) -> Table:
 def _outcome(arm: ArmSummary, comparison: Comparison) -> list[str]:
     metric = content.primary(comparison)
     score = content.why_missing(arm, comparison) or numbers.score_spread(arm.scores.get(metric.name), metric)
-    is_share = metric.scale == "share" and arm.measurements
+    needs_its_name = metric.scale != "share" and arm.measurements
     verdict, found = arm.verdict, arm.differences.get(metric.name)
     shown = ["", ""]
     if arm.is_void:
@@ -41,12 +43,13 @@ def _outcome(arm: ArmSummary, comparison: Comparison) -> list[str]:
         numbers.cost(arm.costs[name].mean, costs[name]) if name in arm.costs else numbers.UNKNOWN
         for name in ("training_seconds", "training_memory")
     ]
-    return [score if is_share else f"{score} {metric.phrase}", *shown, *told]
+    return [f"{score} {metric.phrase}" if needs_its_name else score, *shown, *told]
 
 
 def differing(runs: Runs) -> Table:
-    """The conditions in which the experiments differ, data and machine among them; they share all others."""
-    told = {run: facts(found) for run, found in runs.items()}
+    """The settings in which the experiments differ, by their places in an experiment file, and what else was found to
+    differ, data and machine among it; they share all others."""
+    told = {run: {**_settings(found), **_found(found)} for run, found in runs.items()}
     names = dict.fromkeys(name for found in told.values() for name in found)
     rows = []
     for name in names:
@@ -54,6 +57,20 @@ def differing(runs: Runs) -> Table:
         if len(set(values)) > 1:
             rows.append([name, *values])
     return Table(["Condition", *runs], rows)
+
+
+def _settings(comparison: Comparison) -> Mapping[str, str]:
+    """Every setting, by its place. Methods and learning rates of arms are settings, too."""
+    return {place: str(value) for place, value in flat(comparison.experiment.model_dump(mode="json")).items()}
+
+
+def _found(comparison: Comparison) -> Mapping[str, str]:
+    """What settings don't say: data, model and machine as they were."""
+    if not comparison.measurements:
+        return {}
+    first = comparison.measurements[0]
+    told = {name: value for name, value in facts(comparison).items() if name not in TOLD_BY_SETTINGS}
+    return {**told, "Content of the data": first.data.sha256, "Content of the model": first.sameness.model_revision}
 
 
 def meaning(runs: Runs) -> list[str]:
@@ -66,7 +83,7 @@ def meaning(runs: Runs) -> list[str]:
     if len(metrics) > 1:
         lines.append(f"They are about different metrics: {', '.join(sorted(metrics))}.")
     if not differing(runs).rows:
-        lines.append("They share every condition that is kept.")
+        lines.append("They share every setting, the data and the machine.")
     return lines
 
 

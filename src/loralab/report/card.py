@@ -12,7 +12,7 @@ from loralab.results import Measurement, Saved
 from loralab.tasks import Classification
 
 
-def card(comparison: Comparison, measurement: Measurement, exported: Saved) -> str:
+def card(comparison: Comparison, measurement: Measurement, exported: Saved, *, is_adapter: bool) -> str:
     """Return the card of the model that a trial made, as it was `exported`: Markdown with what the hub reads above."""
     return render(
         "card.md.j2",
@@ -21,17 +21,17 @@ def card(comparison: Comparison, measurement: Measurement, exported: Saved) -> s
             "measurement": measurement,
             "exported": exported,
             "metadata": {
-                name: json.dumps(value, ensure_ascii=False) for name, value in _metadata(measurement, exported).items()
+                name: json.dumps(value, ensure_ascii=False)
+                for name, value in _metadata(measurement, is_adapter=is_adapter).items()
             },
         },
     )
 
 
-def _metadata(measurement: Measurement, exported: Saved) -> Mapping[str, object]:
+def _metadata(measurement: Measurement, *, is_adapter: bool) -> Mapping[str, object]:
     """Return what the hub reads. JSON is YAML, so that no text can break out of its value."""
     trial = measurement.trial
     classifies = isinstance(trial.conditions.task, Classification)
-    is_adapter = "AutoPeft" in exported.loading
     found: dict[str, object] = {
         "library_name": "peft" if is_adapter else "transformers",
         "pipeline_tag": "text-classification" if classifies else "text-generation",

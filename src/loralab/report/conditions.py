@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from loralab.comparison import Comparison
 from loralab.experiment import Conditions
+from loralab.report import numbers
 from loralab.results import DataFacts
 from loralab.tasks import Classification, Task
 
@@ -18,7 +19,7 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         return {}
     first = comparison.measurements[0]
     conditions, data, machine = first.trial.conditions, first.data, first.environment
-    length = f"{conditions.epochs} epochs of " if conditions.epochs else ""
+    length = f"{numbers.several(conditions.epochs, 'epoch')} of " if conditions.epochs else ""
     length += f"{first.course.planned_steps // (conditions.epochs or 1):,} steps"
     batch = f"{conditions.batch_size * conditions.accumulation} {conditions.task.example}s a step"
     if conditions.batch_tokens is not None:

@@ -23,7 +23,8 @@ def caveats(comparison: Comparison) -> list[str]:
         lines += [*_of_its_rate(arm), *_of_its_course(arm)]
     lines += _of_the_data(comparison)
     if comparison.missing:
-        lines.append(f"{len(comparison.missing)} final trials are missing; run the experiment again to carry them out.")
+        left = numbers.several(len(comparison.missing), "trial")
+        lines.append(f"Still to be carried out: {left}; 'loralab run' goes on from there.")
     return lines
 
 
@@ -52,9 +53,8 @@ def _sound(comparison: Comparison) -> list[str]:
         lines.append(f"Fair: the results show all {shared} things that arms must share, from data order to threads.")
     checks = [check for found in comparison.measurements for check in found.checks]
     if checks and all(check.passed for check in checks):
-        lines.append(
-            f"Whole: the {len(comparison.measurements)} final trials passed all of their {len(checks)} checks."
-        )
+        passed = numbers.several(len(comparison.measurements), "final trial")
+        lines.append(f"Whole: {passed} passed all {len(checks)} checks.")
     return lines
 
 

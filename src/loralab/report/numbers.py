@@ -118,6 +118,11 @@ def count(value: float) -> str:
     return _scaled(value, ("", "k", "M", "G")).rstrip()
 
 
+def several(number: int, thing: str) -> str:
+    """Return '1 seed', '3 seeds'."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def _scaled(value: float, units: Sequence[str]) -> str:
     power = 0
     while value >= 999.5 and power < len(units) - 1:

@@ -11,7 +11,7 @@ from loralab.report.conditions import facts
 
 
 def render(template: str, shown: Mapping[str, object]) -> str:
-    """Fill a template of this package. HTML escapes every text; Markdown has cells of its own to protect."""
+    """Fill a template of this package. HTML escapes every text; Markdown says which may come from data."""
     environment = Environment(
         loader=PackageLoader("loralab.report"),
         autoescape=template.endswith(".html.j2"),
@@ -19,7 +19,17 @@ def render(template: str, shown: Mapping[str, object]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
+    environment.filters |= {"plain": _plain, "cell": _cell}
     return environment.get_template(template).render(
         shown, advice=advice, answer=answer, content=content, facts=facts, limits=limits, numbers=numbers
     )
+
+
+def _plain(text: str) -> str:
+    """Return what Markdown shows as `text`: no markup, and no link, comes of it."""
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace("[", "\\[").splitlines())
+
+
+def _cell(text: str) -> str:
+    """Return what a table's cell shows as `text`."""
+    return _plain(text).replace("|", "\\|")

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from loralab.autograd import applied
+from loralab.autograd import applied, once
 from loralab.pretrained import parts_of
 
 Tensor = torch.Tensor
@@ -104,6 +104,7 @@ class _PiecewiseLoss(torch.autograd.Function):
         return total
 
     @staticmethod
+    @once
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         (scale,) = upstream
         of_hidden, *of_trained = (None if made is None else made * scale for made in (ctx.of_hidden, *ctx.of_trained))

@@ -25,13 +25,13 @@ class MLflow:
         self._folder = folder
         self._client: MlflowClient | None = None
         self._run = ""
+        self._elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
 
     def begin(self, trial: Trial) -> None:
         """Open a run, and the store before the first one."""
         if self._client is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            own = f"sqlite:///{(self._folder / STORE).resolve()}"
-            self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or own)
+            self._client = MlflowClient(self._elsewhere or f"sqlite:///{(self._folder / STORE).resolve()}")
         run = self._client.create_run(self._experiment(self._client), run_name=trial.id)
         self._run = run.info.run_id
         told = [Param(name, str(value)[:LONGEST]) for name, value in settings(trial).items()]
@@ -55,4 +55,6 @@ class MLflow:
         known = client.get_experiment_by_name(name)
         if known is not None:
             return str(known.experiment_id)
-        return str(client.create_experiment(name, artifact_location=(self._folder / "mlflow-files").resolve().as_uri()))
+        # A server has a place of its own for files; the store in the results folder would take the working folder.
+        files = None if self._elsewhere else (self._folder / "mlflow-files").resolve().as_uri()
+        return str(client.create_experiment(name, artifact_location=files))

@@ -21,6 +21,7 @@ class Wandb:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._mode = _mode()
         self._run: Any = None
 
     def begin(self, trial: Trial) -> None:
@@ -33,7 +34,7 @@ class Wandb:
             name=trial.id,
             config=settings(trial),
             dir=str(self._folder),
-            mode=_mode(),
+            mode=self._mode,
             settings=wandb.Settings(silent=True, console="off"),
         )
 
@@ -49,5 +50,5 @@ class Wandb:
 
 
 def _mode() -> Any:
-    """Return what WANDB_MODE asks for; else online where there is an account to send to."""
-    return os.environ.get("WANDB_MODE") or ("online" if wandb.setup().settings.api_key else "offline")
+    """Return what WANDB_MODE asks for; else online where there is an account, from WANDB_API_KEY or `wandb login`."""
+    return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")

@@ -9,7 +9,7 @@ import altair as alt
 from loralab.comparison import Comparison
 from loralab.report import content, numbers
 from loralab.report.charts.answers import as_shown
-from loralab.report.charts.figure import HEIGHT, Figure, Panels, arm_colour, score_axis, values
+from loralab.report.charts.figure import HEIGHT, SHARES, Figure, Panels, arm_colour, score_axis, values
 from loralab.results import Point
 
 
@@ -33,7 +33,7 @@ def curves(comparison: Comparison) -> Figure | None:
         if not points:
             continue
         form = ".1%" if title.startswith("Accuracy") else ".3f"
-        axis = alt.Axis(format=".0%") if title.startswith("Accuracy") else alt.Axis()
+        axis = alt.Axis(format=SHARES) if title.startswith("Accuracy") else alt.Axis()
         # One validation an epoch may be the only point of a line, so lines carry points there.
         points_too = {"size": 18} if "validation" in title else False
         tooltip = [

@@ -14,7 +14,21 @@ Chart = Any  # Altair's charts have no common public type
 Panels = dict[tuple[str, ...], Chart]  # by their titles
 
 WIDTH, HEIGHT = 300, 200
-COLOURS = ("#3b76c4", "#d2703a", "#5a9e48", "#b04f94", "#9a8a00", "#0a93a3", "#b5504f", "#808080")
+COLOURS = (
+    "#3b76c4",
+    "#d2703a",
+    "#5a9e48",
+    "#b04f94",
+    "#9a8a00",
+    "#0a93a3",
+    "#b5504f",
+    "#808080",
+    "#6a5acd",
+    "#2f6f5e",
+    "#c77c9d",
+    "#7a5230",
+)
+SHARES = ".2~%"  # as many decimals as it takes: 90.2 % and 90.4 %, but 90 % and 100 %
 INK = "currentColor"  # of the text around the chart: dark on light, light on dark, black on paper
 FONT = "Helvetica, Arial, sans-serif"
 STILL_COLUMNS = 2
@@ -89,7 +103,7 @@ def values(points: list[dict[str, Any]]) -> alt.InlineData:
 
 
 def arm_colour(comparison: Comparison) -> Chart:
-    """Give each arm its own colour, the same one in all figures."""
+    """Give each arm a colour, the same one in all figures; from the thirteenth on they come again."""
     arms = list(comparison.arms)
     colours = [COLOURS[position % len(COLOURS)] for position in range(len(arms))]
     return alt.Color("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=colours))
@@ -97,4 +111,4 @@ def arm_colour(comparison: Comparison) -> Chart:
 
 def score_axis(metric: Metric, **options: Any) -> alt.Axis:
     """Label an axis in the metric's own form."""
-    return alt.Axis(format=".0%", **options) if metric.scale == "share" else alt.Axis(**options)
+    return alt.Axis(format=SHARES, **options) if metric.scale == "share" else alt.Axis(**options)
