@@ -96,8 +96,7 @@ def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Bu
     if conditions.gradient_checkpointing:
         _checkpoint_gradients(loaded.network)
     network = trial.method.adapt(loaded)
-    # For the re-entrant form, PEFT (0.21) lets the embeddings ask for a gradient: all frozen layers would go backward.
-    loaded.network.disable_input_require_grads()
+    loaded.network.disable_input_require_grads()  # PEFT (0.21) asks for them once more
     speed_up_dropout(network)
     return Built(network, loaded.head, head_sha256)
 
@@ -116,6 +115,8 @@ def _checkpoint_gradients(network: Any) -> None:
         enable({"use_reentrant": False})
     except ValueError as error:
         raise UserError(f"conditions.gradient_checkpointing: {error}") from None
+    # For the re-entrant form, transformers (5.23) gives the embeddings a gradient: all frozen layers would go backward.
+    network.disable_input_require_grads()
 
 
 def _sha256(network: nn.Module, names: frozenset[str]) -> str:
