@@ -53,6 +53,7 @@ INSIDE: dict[str, Callable[..., AbstractContextManager[None]]] = {
 }
 OF_BFLOAT16 = (ROUNDED, CASTS)
 PROCESSOR = torch.device("cpu")
+VARIANTS = (("lora", 0.1), ("lora", 0), ("full", 0.1), ("full", 0))
 
 
 def main() -> None:
@@ -62,21 +63,28 @@ def main() -> None:
     given = parser.parse_args()
     keep_few_kernels()
     precision = choose_precision("auto", PROCESSOR)
-    parts = [part for part in (DROPOUT, *INSIDE) if precision == "bfloat16" or part not in OF_BFLOAT16]
-    lines = [
-        f"{told(environment(PROCESSOR, precision).model_dump())}; median of {given.repeats}.",
-        "",
-        "| a step, with each part on top of those before it | LoRA | LoRA, no dropout | full | full, no dropout |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    columns = [
-        timed(method, rate, parts, precision, given.repeats)
-        for method, rate in (("lora", 0.1), ("lora", 0), ("full", 0.1), ("full", 0))
-    ]
+    parts = parts_in(precision)
+    lines = heading("a step, with each part on top of those before it", precision, given.repeats)
+    columns = [timed(method, rate, parts, precision, given.repeats) for method, rate in VARIANTS]
     for part, *milliseconds in zip(["plain", *parts], *columns, strict=True):
         lines.append(f"| {part} | {' | '.join(f'{one:.0f} ms' for one in milliseconds)} |")
     put(DOCUMENT, f"parts in {precision}", "\n".join(lines))
     print("\n".join(lines))
+
+
+def parts_in(precision: Precision) -> list[str]:
+    """Return the parts that there are in this precision, in the order in which they are added."""
+    return [part for part in (DROPOUT, *INSIDE) if precision == "bfloat16" or part not in OF_BFLOAT16]
+
+
+def heading(what: str, precision: Precision, repeats: int) -> list[str]:
+    """Return how a table begins that has a column for each of VARIANTS."""
+    return [
+        f"{told(environment(PROCESSOR, precision).model_dump())}; median of {repeats}.",
+        "",
+        f"| {what} | LoRA | LoRA, no dropout | full | full, no dropout |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
 
 
 def timed(method: str, dropout: float, parts: list[str], precision: Precision, repeats: int) -> list[float]:

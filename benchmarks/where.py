@@ -18,11 +18,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from loralab.engine.activations import fuse_activations
 from loralab.engine.precision import Precision, choose_precision
-from loralab.measure import environment
 from loralab.memory import keep_few_kernels
 from marks import put
-from parts import DROPOUT, INSIDE, OF_BFLOAT16, PROCESSOR, build, step, within
-from table import told
+from parts import PROCESSOR, VARIANTS, build, heading, parts_in, step, within
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 # A piece of work belongs to the outermost of these that it is part of; names as the profiler gives them.
@@ -43,16 +41,8 @@ def main() -> None:
     given = parser.parse_args()
     keep_few_kernels()
     precision = choose_precision("auto", PROCESSOR)
-    columns = [
-        profiled(method, rate, precision, given.repeats)
-        for method, rate in (("lora", 0.1), ("lora", 0), ("full", 0.1), ("full", 0))
-    ]
-    lines = [
-        f"{told(environment(PROCESSOR, precision).model_dump())}; median of {given.repeats}.",
-        "",
-        "| of a step | LoRA | LoRA, no dropout | full | full, no dropout |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
+    columns = [profiled(method, rate, precision, given.repeats) for method, rate in VARIANTS]
+    lines = heading("of a step", precision, given.repeats)
     for work in (*WORK, REST):
         lines.append(f"| {work} | {' | '.join(f'{column[work]:.0%}' for column in columns)} |")
     put(DOCUMENT, f"where in {precision}", "\n".join(lines))
@@ -61,7 +51,7 @@ def main() -> None:
 
 def profiled(method: str, dropout: float, precision: Precision, repeats: int) -> dict[str, float]:
     """Return the share of a step's time that each kind of work takes."""
-    parts = [part for part in (DROPOUT, *INSIDE) if precision == "bfloat16" or part not in OF_BFLOAT16]
+    parts = parts_in(precision)
     network = build(method, dropout, parts)
     fuse_activations(network)
     shares: dict[str, list[float]] = defaultdict(list)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from loralab import api
 from loralab.cli import app
 from loralab.errors import UserError
+from loralab.methods.merging import NotMergeableError
 from loralab.prediction import LabelProbabilities
 
 RUNNER = CliRunner()
@@ -102,7 +103,7 @@ def test_what_cannot_be_merged_is_told_and_nothing_is_left(finished: Path, tmp_p
     from loralab import exporting
 
     def refuse(network: Any) -> Any:
-        raise NotImplementedError("no")
+        raise NotMergeableError("no")
 
     monkeypatch.setattr(exporting, "merged", refuse)
     with pytest.raises(UserError, match="--merge: lora can't be merged into its model"):

@@ -12,7 +12,7 @@ from loralab.errors import UserError
 from loralab.inspection import memory_is_told
 from loralab.loading import load_saved
 from loralab.measure import bytes_in
-from loralab.methods.merging import merged
+from loralab.methods.merging import NotMergeableError, merged
 from loralab.prediction import quietly
 from loralab.prediction.saved import load
 from loralab.results import Measurement, Saved
@@ -64,7 +64,7 @@ def _merge(measurement: Measurement, folder: Path, draft: Path) -> str:
         before = _logits(model)
         try:
             plain = merged(model)
-        except (NotImplementedError, ValueError) as error:  # PEFT's ways to say that it can't be
+        except NotMergeableError as error:
             raise UserError(
                 f"--merge: {trial.method.kind} can't be merged into its model ({error}); leave it out"
             ) from None

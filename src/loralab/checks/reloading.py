@@ -14,7 +14,7 @@ from loralab.checks.claim import Seen, claim
 from loralab.data import AnyRows
 from loralab.engine.evaluation import predict
 from loralab.loading import load_saved
-from loralab.methods.merging import merged
+from loralab.methods.merging import NotMergeableError, merged
 from loralab.results import Check, Measurement
 from loralab.tasks import Task
 
@@ -86,7 +86,7 @@ def merged_logits(again: Callable[[], Reloaded]) -> Seen | None:
     expected = reloaded.logits(reloaded.model)
     try:
         plain = merged(reloaded.model)
-    except (NotImplementedError, ValueError):  # PEFT's ways to say that a method or a setting can't be merged
+    except NotMergeableError:
         return None
     return agree(expected, reloaded.logits(plain), MERGED_TOLERANCE)
 

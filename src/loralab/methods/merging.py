@@ -9,19 +9,26 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+class NotMergeableError(Exception):
+    """A method, or a setting of it, that can't be merged into the model's weights."""
+
+
 def merged(network: PeftModel) -> PreTrainedModel:
     """Merge the adapter into the model, in place, and return the plain model.
 
     An adapted output layer that shares its weight with the input embedding gets a weight of its own first: merging
     (peft 0.21) would write into both. The model's configuration says so then, so that it is loaded as it was saved.
-    Raises NotImplementedError or ValueError where PEFT can't merge the method.
+    Raises NotMergeableError.
     """
     if not hasattr(network, "merge_and_unload"):  # as with a prompt (peft 0.21)
-        raise NotImplementedError("there is nothing to add to its weights")
+        raise NotMergeableError("there is nothing to add to its weights")
     plain = network.get_base_model()
     if shares_output(plain) and _is_adapted(plain):
         _untie(plain)
-    model: PreTrainedModel = network.merge_and_unload()
+    try:
+        model: PreTrainedModel = network.merge_and_unload()
+    except (NotImplementedError, ValueError) as error:  # how PEFT (0.21) says of its methods and settings that it can't
+        raise NotMergeableError(str(error)) from error
     return model
 
 

@@ -33,7 +33,7 @@ def copy(name: str, target: Path) -> Path:
 def require_new(target: Path) -> None:
     """Raise UserError where the file `target` is there already."""
     if target.exists():
-        raise UserError(f"{target} is there already; choose another place with --to")
+        raise _is_there(target)
 
 
 def write_new(target: Path, content: str) -> None:
@@ -42,6 +42,10 @@ def write_new(target: Path, content: str) -> None:
         with target.open("x", encoding="utf-8") as file:
             file.write(content)
     except FileExistsError:
-        require_new(target)
+        raise _is_there(target) from None
     except OSError as error:
         raise UserError(f"{target} can't be written: {error}") from None
+
+
+def _is_there(target: Path) -> UserError:
+    return UserError(f"{target} is there already; choose another place with --to")
