@@ -1,6 +1,6 @@
 """Holds the verdict against simulated experiments of which the truth is known.
 
-    python benchmarks/calibration.py --out DIR [--draws 2000] [--experiments 1000] [--processes 2]
+    python benchmarks/calibration.py --out DIR [--draws 2000] [--experiments 1000] [--processes 2] [PART...]
 
 Every cell of the grid is simulated so many times, judged by the code that judges real results, and kept in `--out`, so
 that the script goes on where it was stopped. The tables are written into docs/statistics.md.
@@ -9,6 +9,8 @@ A simulated item is answered right where a sum of normal effects is positive: th
 (shared by all arms), the item's difficulty for the arm, the arm's luck with the seed, and chance. Where no arm's skill
 differs, every true difference is zero; other truths are made by moving the estimates, which leaves their errors alone.
 Where hardly any item differs the error goes with the difference; a third table simulates that at the margin itself.
+A fourth simulates language models: documents of very unlike lengths, whose negative log-likelihoods differ between arms
+by the document, by the seed and by both, and a log perplexity in which every token counts alike.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -28,11 +30,11 @@ import numpy.typing as npt
 from scipy.stats import binom
 
 from loralab.experiment import AUTO_LOOKS
-from loralab.folder import write_whole
 from loralab.statistics.decisions import LEVEL, Direction, MarginAnswer, judge
 from loralab.statistics.estimate import Estimate, crossed
 from loralab.statistics.needed import are_settled
 from loralab.statistics.resampling import resample
+from loralab.writing import write_whole
 from marks import put
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "statistics.md"
@@ -82,6 +84,21 @@ class Sparse:
         return f"seeds{self.seeds}-items{self.items}-disagreement{self.disagreement:g}"
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """A design for language models."""
+
+    seeds: int
+    documents: int
+    seed_share: float
+
+    @property
+    def name(self) -> str:
+        """Fit for a file."""
+        return f"seeds{self.seeds}-documents{self.documents}-share{self.seed_share:g}"
+
+
+CORPORA = [Corpus(*values) for values in product((1, 3, 5), (8, 60, 500), SEED_SHARES)]
 SPARSE = [Sparse(*values) for values in product((1, 3), (200, 500, 1_000), (0.02, 0.03, 0.04))]
 
 
@@ -92,33 +109,33 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2_000)
     parser.add_argument("--experiments", type=int, default=1_000)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; else all")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    tables = {}
     with ProcessPoolExecutor(given.processes) as pool:
-        simulate = partial(keep, folder=given.out, draws=given.draws, experiments=given.experiments)
-        sparse = list(pool.map(simulate, SPARSE))
-        looked = list(pool.map(partial(simulate, looks=AUTO_LOOKS), SEQUENTIAL))
-        fixed = list(pool.map(simulate, GRID))
-    noise = _noise(given.experiments)
-    write(
-        {
-            "summary": f"{noise}\n\n{summary_table(fixed)}",
-            "fixed": fixed_table(fixed),
-            "sparse": sparse_table(sparse),
-            "looks": looked_table(looked),
-        }
-    )
+        for part in given.parts or PARTS:
+            cells, table = PARTS[part]
+            looks = AUTO_LOOKS if part == "looks" else ()
+            simulate = partial(keep, folder=given.out, draws=given.draws, experiments=given.experiments, looks=looks)
+            found = list(pool.map(simulate, cells))
+            tables[part] = table(found)
+            if part == "fixed":
+                tables["summary"] = f"{_noise(given.experiments)}\n\n{summary_table(found)}"
+    write(tables)
 
 
 def keep(
-    cell: Cell | Sparse, folder: Path, draws: int, experiments: int, looks: Sequence[int] = ()
+    cell: Cell | Sparse | Corpus, folder: Path, draws: int, experiments: int, looks: Sequence[int] = ()
 ) -> dict[str, float]:
     """Return what came out of a cell, from its file where it was simulated before."""
-    kind = "sparse" if isinstance(cell, Sparse) else "looks" if looks else "fixed"
+    kind = {Sparse: "sparse", Corpus: "corpus", Cell: "looks" if looks else "fixed"}[type(cell)]
     file = folder / f"{kind}-{cell.name}-{draws}x{experiments}.json"
     if not file.exists():
         if isinstance(cell, Sparse):
             found = at_the_margin(cell, draws, experiments)
+        elif isinstance(cell, Corpus):
+            found = of_perplexity(cell, draws, experiments)
         else:
             found = sequential(cell, draws, experiments, looks) if looks else fixed_design(cell, draws, experiments)
         write_whole(file, json.dumps(asdict(cell) | found))
@@ -164,7 +181,47 @@ def moved(gains: Sequence[Estimate], by: float) -> dict[str, Estimate | None]:
 def fixed_design(cell: Cell, draws: int, experiments: int) -> dict[str, float]:
     """Simulate a design with a fixed number of seeds."""
     generator = np.random.default_rng([cell.seeds, cell.items, cell.arms, int(cell.seed_share)])
-    found = [estimates(answers(cell, generator), draws, seed) for seed in range(experiments)]
+    return judged([estimates(answers(cell, generator), draws, seed) for seed in range(experiments)])
+
+
+def of_perplexity(cell: Corpus, draws: int, experiments: int) -> dict[str, float]:
+    """Simulate a design in which documents are scored by their tokens."""
+    generator = np.random.default_rng([7, cell.seeds, cell.documents, int(cell.seed_share)])
+    return judged([log_perplexity(likelihoods(cell, generator), draws, seed) for seed in range(experiments)])
+
+
+def likelihoods(cell: Corpus, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Simulate one experiment: (documents, 2 arms, seeds, 2), the nats that a document took and its tokens.
+
+    Lengths are lognormal, with a tenth of the documents more than three times as long as the middle one. Half of what
+    two arms differ by in a document is its own, the same for every seed.
+    """
+    documents, seeds, own = cell.documents, cell.seeds, 0.05
+    tokens = generator.lognormal(math.log(2_000), 0.9, (documents, 1, 1))
+    # The variance of a difference over documents is 2 own², and their mean's by the documents that count in effect.
+    effective = documents / math.exp(0.9**2)
+    nats = (
+        3.5
+        + 0.4 * generator.standard_normal((documents, 1, 1))
+        + own * math.sqrt(0.5) * generator.standard_normal((documents, 2, 1))
+        + own * math.sqrt(0.5) * generator.standard_normal((documents, 2, seeds))
+        + own * math.sqrt(cell.seed_share / effective) * generator.standard_normal((1, 2, seeds))
+    )
+    return np.stack(np.broadcast_arrays(nats * tokens, tokens), axis=-1).astype(np.float32)
+
+
+def log_perplexity(totals: npt.NDArray[np.float32], draws: int, seed: int) -> list[Estimate]:
+    """Estimate the second arm's difference from the first, as `loralab.differences` does."""
+
+    def score(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(means[..., 0] / means[..., 1])
+
+    drawn, scores = resample(totals, score, draws, seed), score(totals.mean(axis=0, dtype=np.float64))
+    return [crossed(scores[1] - scores[0], drawn[:, 1] - drawn[:, 0], len(totals))]
+
+
+def judged(found: Sequence[Sequence[Estimate]]) -> dict[str, float]:
+    """Return how often the arms of experiments, all of them equal to the baseline, were judged rightly and wrongly."""
     values = np.array([[gain.value for gain in gains] for gains in found])
     error = float(values.std())  # the true standard error
     covered = np.mean([[low <= 0 <= high for low, high in (gain.interval() for gain in gains)] for gains in found])
@@ -173,8 +230,10 @@ def fixed_design(cell: Cell, draws: int, experiments: int) -> dict[str, float]:
 
     def share(by: float, claims: Sequence[object]) -> float:
         """The share of experiments in which any arm gets one of `claims`."""
-        judged = [judge(moved(gains, by), margin).values() for gains in found]
-        return float(np.mean([any(v.direction in claims or v.margin_answer in claims for v in one) for one in judged]))
+        verdicts = [judge(moved(gains, by), margin).values() for gains in found]
+        return float(
+            np.mean([any(v.direction in claims or v.margin_answer in claims for v in one) for one in verdicts])
+        )
 
     def seen(arms: int) -> float:
         """How often the first arm's four standard errors are seen, beside others that are equal to the baseline."""
@@ -191,7 +250,7 @@ def fixed_design(cell: Cell, draws: int, experiments: int) -> dict[str, float]:
         "false_non_inferiority": share(-margin, (MarginAnswer.EQUIVALENT, MarginAnswer.NON_INFERIOR)),
         "false_inferiority": share(-margin, (MarginAnswer.INFERIOR,)),
         "seen": seen(1),
-        "seen_beside": seen(cell.arms - 1),
+        "seen_beside": seen(len(found[0])),
     }
 
 
@@ -299,6 +358,19 @@ def sparse_table(cells: Sequence[dict[str, float]]) -> str:
     return _table(header, rows)
 
 
+def corpora_table(cells: Sequence[dict[str, float]]) -> str:
+    """One row a cell."""
+    names = [name for name in COLUMNS if name != "seen_beside"]
+    rows = [
+        [
+            *(f"{cell[name]:,g}" for name in ("seeds", "documents", "seed_share")),
+            *(f"{cell[name]:.2f}" if name == "width" else f"{100 * cell[name]:.1f} %" for name in names),
+        ]
+        for cell in cells
+    ]
+    return _table(["seeds", "documents", "seed variance", *(COLUMNS[name] for name in names)], rows)
+
+
 def looked_table(cells: Sequence[dict[str, float]]) -> str:
     """One row a cell of the sequential rule."""
     header = ["items", "seed variance", "arms", "false direction", "false non-inferiority", "non-inferior if equal",
@@ -310,6 +382,14 @@ def looked_table(cells: Sequence[dict[str, float]]) -> str:
         for cell in cells
     ]  # fmt: skip
     return _table(header, rows)
+
+
+PARTS: dict[str, tuple[Sequence[Cell | Sparse | Corpus], Callable[[Sequence[dict[str, float]]], str]]] = {
+    "sparse": (SPARSE, sparse_table),
+    "corpora": (CORPORA, corpora_table),
+    "looks": (SEQUENTIAL, looked_table),
+    "fixed": (GRID, fixed_table),
+}
 
 
 def _noise(experiments: int) -> str:

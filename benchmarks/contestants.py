@@ -15,6 +15,7 @@ import torch
 from loralab import Experiment
 from loralab.engine.precision import choose_precision
 from loralab.files import parse_experiment
+from loralab.measure import environment
 from loralab.places import LocalProcesses
 from loralab.plan import choose, final_trials
 from loralab.progress import Silent
@@ -23,7 +24,8 @@ from loralab.results import Measurement
 BATCH_SIZE, MAX_LENGTH, TEST_ROWS = 8, 512, 64
 BLOCK_SIZE, BLOCKS, LANGUAGE_STEPS = 350, 14, 5
 RATES = {"full": 2e-5, "lora": 3e-4, "head-only": 1e-3}
-PRECISION = choose_precision("auto", torch.device("cpu"))
+PROCESSOR = torch.device("cpu")
+PRECISION = choose_precision("auto", PROCESSOR)
 Row = dict[str, Any]
 
 
@@ -127,7 +129,7 @@ def language_trial(ground: Ground, out: Path) -> Row:
     """Carry out a final trial of LoRA-3 on a corpus."""
     roles = ["attention", "projection", "feed-forward"]
     lora = {"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.1, "targets": roles}
-    data = {"source": str(ground.corpus), "rows": {"validation": 1, "test": 1}}
+    data = {"source": str(ground.corpus), "rows": {"validation": 1, "test": 2}}
     task = {"kind": "causal-lm", "data": data, "block_size": BLOCK_SIZE}
     conditions = {"model": str(ground.language_model), "task": task, "steps": LANGUAGE_STEPS, "batch_size": BLOCKS}
     found = _carry_out(conditions, "lora", lora, out)
@@ -156,7 +158,8 @@ def comparison(ground: Ground, out: Path) -> Row:
     file.write_text(json.dumps(raw), encoding="utf-8")  # JSON is YAML
     begun = time.perf_counter()
     subprocess.run([sys.executable, "-m", "loralab", "run", str(file), "--out", str(out)], check=True)
-    return {"who": "loralab", "whole_seconds": time.perf_counter() - begun}
+    seconds = time.perf_counter() - begun
+    return {"who": "loralab", "whole_seconds": seconds, "machine": environment(PROCESSOR, PRECISION).model_dump()}
 
 
 def _carry_out(conditions: Row, arm: str, method: Row, out: Path) -> Measurement:

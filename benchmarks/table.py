@@ -23,17 +23,24 @@ class Target:
     times: float
 
     def line(self, rows: list[Stored]) -> str | None:
-        """Tell what was asked for and what was found, or None where that was not measured."""
+        """Tell what was asked for, what was found and between what it lay, or None where that was not measured."""
         of = "lora" if self.what == "later_per_second" else self.method  # nobody else trains the head alone
-        ours, theirs = _of(rows, OURS, self.method, self.what), _of(rows, self.against, of, FIGURE_OF[self.what])
-        if ours is None or theirs is None:
+        ours, theirs = _each(rows, OURS, self.method, self.what), _each(rows, self.against, of, FIGURE_OF[self.what])
+        if not ours or not theirs:
             return None
-        found = ours / theirs
-        is_met = found <= self.times if self.what == "memory" else found >= self.times
+        found = f"{median(ours) / median(theirs):.2f}×"
+        turns = [one / other for one, other in zip(ours, theirs, strict=True)]
+        if len(turns) > 1:
+            found += f" ({min(turns):.2f} to {max(turns):.2f})"
         asked = f"at {'most' if self.what == 'memory' else 'least'} {self.times:g}×"
         style = "padded" if self.against == PADDED else "tuned"
-        answer = "met" if is_met else "**missed**"
-        return f"| {WHAT[self.what]}, {self.method}, against {style} | {asked} | {found:.2f}× | {answer} |"
+        answer = "met" if self._is_met(median(ours) / median(theirs)) else "**missed**"
+        if answer == "met" and (met := sum(map(self._is_met, turns))) < len(turns):
+            answer = f"met, in {met} of {len(turns)} runs"
+        return f"| {WHAT[self.what]}, {self.method}, against {style} | {asked} | {found} | {answer} |"
+
+    def _is_met(self, found: float) -> bool:
+        return found <= self.times if self.what == "memory" else found >= self.times
 
 
 WHAT = {
@@ -96,9 +103,14 @@ def _targets(part: str, rows: list[Stored]) -> list[str]:
     return ["", "| target | asked for | found | |", "| --- | ---: | ---: | --- |", *lines] if lines else []
 
 
+def _each(rows: list[Stored], who: str, method: str, what: str) -> list[float]:
+    """Return a figure of every turn, in the order of the turns; empty where nobody has it."""
+    return [row[what] for row in rows if (row["who"], row["method"]) == (who, method) and row.get(what) is not None]
+
+
 def _of(rows: list[Stored], who: str, method: str, what: str) -> float | None:
     """Return the median of a figure, or None where nobody has it."""
-    found = [row[what] for row in rows if (row["who"], row["method"]) == (who, method) and row.get(what) is not None]
+    found = _each(rows, who, method, what)
     return median(found) if found else None
 
 
@@ -107,11 +119,11 @@ def _ratio(one: float | None, other: float | None) -> str:
 
 
 def _labelled(rows: list[Stored]) -> list[str]:
-    lines = [
-        "| | method | training, texts/s | against padded | against tuned | peak memory | against padded | "
-        "against tuned | peak of the process | evaluation, texts/s | against padded | against tuned |",
-        f"| --- | --- |{' ---: |' * 10}",
-    ]
+    knows_process = any(row.get("process") is not None for row in rows)  # older runs have no such figure
+    header = ["", "method", "training, texts/s", "against padded", "against tuned", "peak memory", "against padded"]
+    header += ["against tuned", *(["peak of the process"] if knows_process else []), "evaluation, texts/s"]
+    header += ["against padded", "against tuned"]
+    lines = [f"| {' | '.join(header)} |", f"| --- | --- |{' ---: |' * (len(header) - 2)}"]
     for method in ("full", "lora"):
         for who in (PADDED, TUNED, OURS, f"{OURS}, scoring: bfloat16"):
             cells = []
@@ -120,7 +132,7 @@ def _labelled(rows: list[Stored]) -> list[str]:
                 shown = None if value is None else form.format(value / 1e9 if what == "memory" else value)
                 cells.append(shown)
                 cells += [_ratio(value, _of(rows, other, method, what)) for other in (PADDED, TUNED)]
-                if what == "memory":
+                if what == "memory" and knows_process:
                     process = _of(rows, who, method, "process")
                     cells.append("" if process is None else f"{process / 1e9:.2f} GB")
             if cells[0] is not None:
@@ -171,5 +183,10 @@ def _whole(rows: list[Stored]) -> list[str]:
     (ours,) = (row["whole_seconds"] for row in rows if row["who"] == OURS)
     return [
         f"The two padded, untuned runs of the usual notebook: {notebook:.0f} s. The whole tuned comparison (full and "
-        f"LoRA, three rates each, three seeds): {ours:.0f} s, {ours / notebook:.2f}× of it."
+        f"LoRA, three rates each and one more at an edge, three seeds): {ours:.0f} s.",
+        "",
+        "| target | asked for | found | |",
+        "| --- | ---: | ---: | --- |",
+        f"| time of a whole comparison, against both padded runs | at most 1× | {ours / notebook:.2f}× | "
+        f"{'met' if ours <= notebook else '**missed**'} |",
     ]

@@ -28,6 +28,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "bert": _ENCODER,
     "roberta": _ENCODER,
     "xlm-roberta": _ENCODER,
+    "camembert": _ENCODER,
     "distilbert": _WIDE | {"dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64},
     "electra": _ENCODER | {"embedding_size": 8},
     "deberta": _ENCODER | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
@@ -45,6 +46,10 @@ DECODERS: dict[str, dict[str, Any]] = {
     "qwen2": _GROUPED,
     "qwen3": _GROUPED,
     "gemma": _GROUPED,
+    "gemma2": _GROUPED | {"query_pre_attn_scalar": 8},  # caps its scores: attention stays its own
+    "gemma3_text": _GROUPED | {"query_pre_attn_scalar": 8},
+    "olmo2": _GROUPED,
+    "smollm3": _GROUPED | {"pad_token_id": None},
     "phi": _DECODER,
     "phi3": _DECODER | {"pad_token_id": None},
     "opt": {"hidden_size": 16, "word_embed_proj_dim": 16, "ffn_dim": 24, "num_hidden_layers": 2, "init_std": 0.3}
@@ -52,7 +57,11 @@ DECODERS: dict[str, dict[str, Any]] = {
     "gpt_neox": _DECODER,
 }
 ARCHITECTURES = ENCODERS | DECODERS
-WITHOUT_BIASES = ("modernbert", "llama", "mistral", "qwen3", "gemma", "phi3")
+OWN_ATTENTION_ONLY = ("deberta", "deberta-v2", "mpnet", "gemma2")  # transformers has no other for them
+WITHOUT_BIASES = (
+    *("modernbert", "llama", "mistral", "qwen3", "phi3"),
+    *("gemma", "gemma2", "gemma3_text", "olmo2", "smollm3"),
+)
 
 
 def save_base(folder: Path, model_type: str, **settings: Any) -> Path:

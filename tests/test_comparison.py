@@ -238,6 +238,37 @@ def test_adapters_beside_one_base_model_need_less_disk_from_some_number_of_tasks
     assert [even.count for even in found_.break_evens if even.turn is Turn.STORAGE] == [2]
 
 
+def test_plain_lora_is_never_said_to_score_slower_since_it_is_scored_merged(
+    make_experiment: MakeExperiment, like: Measurement
+) -> None:
+    """What DoRA's adapter costs in use is told."""
+    found = {}
+    for dora in (False, True):
+        method = {"kind": "lora", "rank": 2, "alpha": 4, "dora": dora}
+        methods = {"full": {"kind": "full"}, "lora": method}
+        arms = {name: {"method": one, "learning_rates": [1e-3]} for name, one in methods.items()}
+        experiment = make_experiment(arms=arms, seeds=3)
+        results = made_up(like, experiment, lambda arm, seed: answers(shares(), arm, seed))
+        for name, one in results.items():
+            evaluation, training = (2.0 + one.trial.seed / 100, 1.0) if one.trial.arm == "lora" else (1.0, 9.0)
+            seconds = one.seconds.model_copy(update={"evaluation": evaluation, "training": training})
+            results[name] = one.model_copy(update={"seconds": seconds})
+        comparison = compare(experiment, results)
+        assert comparison.recommendation.arm == "lora"
+        found[dora] = [even for even in comparison.recommendation.break_evens if even.turn is Turn.SERVING]
+    assert (len(found[False]), len(found[True])) == (0, 1)
+
+
+def test_what_went_on_from_a_checkpoint_is_told(plain: Experiment, like: Measurement) -> None:
+    results = made_up(like, plain, lambda arm, seed: answers(shares(), arm, seed))
+    for name, one in results.items():
+        if (one.trial.arm, one.trial.seed) == ("lora", 1):
+            results[name] = one.model_copy(update={"course": one.course.model_copy(update={"resumed": (12,)})})
+    told = [line for line in limits.caveats(compare(plain, results)) if "went on from a checkpoint" in line]
+    assert len(told) == 1
+    assert told[0].startswith("lora: seed 1 ")
+
+
 def looking(make_experiment: MakeExperiment, **changes: object) -> Experiment:
     return untuned(make_experiment(seeds="auto", margin={"accuracy": 0.02}, **changes))
 

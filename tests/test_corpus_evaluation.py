@@ -50,18 +50,19 @@ def test_a_sample_keeps_the_order_and_is_contained_in_a_larger_one(passages: Eva
 
 
 def test_empty_documents_are_left_out_and_markup_is_cleaned_where_asked(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "test.jsonl", [{"text": "one<br/>two"}, {"text": "<br/>"}, {"text": ""}])
-    assert EvaluationSet(source=str(tmp_path), clean_markup=True).read().texts == ("one\ntwo",)
+    write_jsonl(tmp_path / "test.jsonl", [{"text": "one<br/>two"}, {"text": "<br/>"}, {"text": ""}, {"text": "3"}])
+    assert EvaluationSet(source=str(tmp_path), clean_markup=True).read().texts == ("one\ntwo", "3")
 
 
 def test_a_set_from_the_hub_is_a_split_of_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
-    found = {name: datasets.Dataset.from_list([{"passage": f"{name} text"}]) for name in ("train", "test")}
+    rows = {name: [{"passage": f"{name} {i}"} for i in (1, 2)] for name in ("train", "test")}
+    found = {name: datasets.Dataset.from_list(those) for name, those in rows.items()}
     monkeypatch.setattr(datasets, "load_dataset", lambda *asked: {("owner/lambada", "en"): found}[asked])
     asked = EvaluationSet(source="owner/lambada", configuration="en", text="passage")
     assert asked.is_on_hub()
-    assert asked.read().texts == ("test text",)
+    assert asked.read().texts == ("test 1", "test 2")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,11 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         "test: no documents are left for it; give a folder with train.txt, validation.txt and test.txt, "
         "or cut smaller ones: `documents: rows`",
     ),
+    "one document to be tested on": (
+        {"train.txt": LINES, "test.txt": ARTICLE},
+        {},
+        "test: one of its documents doesn't tell how others would come out; use at least 2",
+    ),
     "articles without headings": (
         {"train.txt": LINES, "test.txt": ARTICLE},
         {"documents": "articles"},

@@ -7,14 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from architectures import ARCHITECTURES, TASK, batch, load, logits, save_base
+from architectures import ARCHITECTURES, OWN_ATTENTION_ONLY, TASK, batch, load, logits, save_base
 from loralab.engine import attention
 from loralab.engine.attention import NAME, attention_in_pieces
 from loralab.engine.casts import inputs_cast_once
 from loralab.engine.dropout import speed_up_dropout
 
 CPU = torch.device("cpu")
-OWN_ATTENTION_ONLY = {"deberta", "deberta-v2", "mpnet"}
 
 
 def gradients(network: Any, texts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -10,6 +10,8 @@ from loralab.fairness import SHARED
 from loralab.results import Measurement
 from made_up import hits, made_up, template, untuned
 
+DRAWN = ["data order", "head initialisation", "steps", "planned steps", "tokens"]  # follow from the seed
+
 
 @pytest.fixture(scope="module")
 def like(finished: Path) -> Measurement:
@@ -75,6 +77,18 @@ def test_arms_trained_alike_are_fair(plain: Experiment, like: Measurement) -> No
     assert not fairness.exempt
 
 
+def test_the_number_of_steps_may_follow_from_the_seed(plain: Experiment, like: Measurement) -> None:
+    """Where `batch_tokens` limits batches, as many are cut as the order makes them."""
+    of_seed = {
+        seed: [part("sameness", steps=90 + seed), part("course", planned_steps=90 + seed)] for seed in plain.seeds
+    }
+    results = made_up(like, plain, lambda arm, seed: hits(0.9, 200))
+    for name, one in results.items():
+        for change in of_seed[one.trial.seed]:
+            results[name] = change(results[name])
+    assert compare(plain, results).fairness.is_fair
+
+
 def test_a_real_run_is_fair(finished: Path) -> None:
     from loralab import api
 
@@ -110,7 +124,13 @@ def test_an_arm_with_other_seeds_is_exempt_from_what_seeds_draw(plain: Experimen
     other = plain.model_copy(update={"arms": arms})
     comparison = compare(other, made_up(like, other, lambda arm, seed: hits(0.9, 200)))
     assert comparison.fairness.is_fair
-    assert [it.name for it in comparison.fairness.exempt] == ["data order", "head initialisation", "tokens"]
+    assert [it.name for it in comparison.fairness.exempt] == [
+        "data order",
+        "head initialisation",
+        "steps",
+        "planned steps",
+        "tokens",
+    ]
     assert comparison.verdicts["lora"].gain.seeds == len(plain.seeds)
 
 
@@ -124,5 +144,5 @@ def test_what_is_exempt_for_two_reasons_counts_once(plain: Experiment, like: Mea
         for name, one in made.items()
     }
     exempt = compare(other, headless).fairness.exempt
-    assert [it.name for it in exempt] == ["data order", "head initialisation", "tokens"]
+    assert [it.name for it in exempt] == DRAWN
     assert exempt[1].seen == "no weight is new"

@@ -1,17 +1,20 @@
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import MakeExperiment
+from loralab import api
 from loralab.errors import UserError
 from loralab.folder import ResultsFolder
 from loralab.plan import tuning_trials
+from loralab.pretrained import UNKNOWN_REVISION
 from loralab.results import Failure
 
-DATA = "hash"
+MODEL, DATA = "revision", "hash"
 
 
 @pytest.fixture
@@ -56,26 +59,40 @@ def test_another_experiments_folder_is_refused_with_the_differences(
 
 def test_another_experiment_leaves_the_folder_as_it_was(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
     first = make_experiment()
-    folder.keep_experiment(first, DATA)
+    folder.keep_experiment(first, MODEL, DATA)
     arms = dict(first.arms) | {"lora": first.arms["full"]}
     with pytest.raises(UserError, match=r"arms\.lora\.method\.kind \('lora' there, 'full' now\)"):
-        folder.keep_experiment(first.model_copy(update={"arms": arms}), DATA)
+        folder.keep_experiment(first.model_copy(update={"arms": arms}), MODEL, DATA)
     assert folder.experiment() == first
     more = first.model_copy(update={"seeds": (0, 1, 2)})
-    folder.keep_experiment(more, DATA)
+    folder.keep_experiment(more, MODEL, DATA)
     assert folder.experiment() == more
+
+
+def test_other_weights_or_rows_are_refused(finished: Path, tmp_path: Path) -> None:
+    """A model's folder may be saved again, and a file of data replaced, between two calls."""
+    folder = ResultsFolder(shutil.copytree(finished, tmp_path / "run"))
+    experiment = folder.experiment()
+    seen = next(iter(api.load(finished).measurements))
+    model, data = seen.sameness.model_revision, seen.data.sha256
+    folder.keep_experiment(experiment, model, data)
+    folder.keep_experiment(experiment, UNKNOWN_REVISION, data)
+    with pytest.raises(UserError, match=r"the model \(other weights there than now\)"):
+        folder.keep_experiment(experiment, "another", data)
+    with pytest.raises(UserError, match=r"the data \(other rows there than now\)"):
+        folder.keep_experiment(experiment, model, "others")
 
 
 def test_an_arm_that_comes_back_must_be_what_it_was(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
     whole = make_experiment()
-    folder.keep_experiment(whole, DATA)
+    folder.keep_experiment(whole, MODEL, DATA)
     trial = next(trial for trial in tuning_trials(whole) if trial.arm == "lora")
     folder.keep(Failure(trial=trial, reason="diverged", message=""))
     without = {name: arm for name, arm in whole.arms.items() if name != "lora"}
-    folder.keep_experiment(whole.model_copy(update={"arms": without}), DATA)
+    folder.keep_experiment(whole.model_copy(update={"arms": without}), MODEL, DATA)
     with pytest.raises(UserError, match=r"arms\.lora\.method\.kind"):
-        folder.keep_experiment(whole.model_copy(update={"arms": without | {"lora": whole.arms["full"]}}), DATA)
-    folder.keep_experiment(whole, DATA)
+        folder.keep_experiment(whole.model_copy(update={"arms": without | {"lora": whole.arms["full"]}}), MODEL, DATA)
+    folder.keep_experiment(whole, MODEL, DATA)
 
 
 def test_a_file_of_another_version_is_refused(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:

@@ -70,7 +70,8 @@ LLAMA = (
 )
 LAYERS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "gpt2": (("attn.c_attn",), ("attn.c_proj",), ("mlp.c_fc", "mlp.c_proj")),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma"), LLAMA),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "olmo2", "smollm3"), LLAMA),
+    **dict.fromkeys(("gemma", "gemma2", "gemma3_text"), LLAMA),
     "phi": (("self_attn.q_proj", "self_attn.v_proj"), ("self_attn.dense",), ("mlp.fc1", "mlp.fc2")),
     "phi3": (("self_attn.qkv_proj",), ("self_attn.o_proj",), ("mlp.gate_up_proj", "mlp.down_proj")),
     "opt": (("self_attn.q_proj", "self_attn.v_proj"), ("self_attn.out_proj",), ("fc1", "fc2")),

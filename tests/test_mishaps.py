@@ -283,7 +283,7 @@ def test_a_disk_that_takes_nothing_is_told_and_what_is_finished_is_kept(
         raise OSError(number, os.strerror(number))
 
     before = desk.fingerprint()
-    monkeypatch.setattr("loralab.folder.os.fsync", refuse)
+    monkeypatch.setattr("loralab.writing.os.fsync", refuse)
     told = fails(monkeypatch, capsys, "run", str(desk.file), "--out", str(desk.out), "--seeds", "3")
     assert "can't be written" in told
     assert os.strerror(number) in told

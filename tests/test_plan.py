@@ -59,12 +59,23 @@ def test_the_rate_of_the_lowest_validation_loss_is_chosen(three_rates: Experimen
         ((0.3, None, None), 1e-5),
     ],
 )
-def test_an_arm_at_the_edge_tries_outward_and_the_others_between_their_two_best(
+def test_an_arm_at_the_edge_tries_outward_and_the_others_between_their_best_and_a_neighbour(
     three_rates: Experiment, full: tuple[float | None, ...], expected: float
 ) -> None:
     results = tuned(three_rates, {"full": full, "lora": (0.6, 0.2, 0.3)})
     extra = {trial.arm: trial.learning_rate for trial in extra_trials(three_rates, results)}
     assert extra == {"full": pytest.approx(expected), "lora": pytest.approx(3.16e-3)}
+
+
+def test_the_extra_try_is_never_one_that_was_made(make_experiment: MakeExperiment) -> None:
+    """Half-way between the best, 2e-5, and the second best, 8e-5, lies 4e-5, which was tried."""
+    rates = [1e-5, 2e-5, 4e-5, 8e-5]
+    methods = {"full": {"kind": "full"}, "lora": {"kind": "lora", "rank": 2, "alpha": 4}}
+    arms = {name: {"method": method, "learning_rates": rates} for name, method in methods.items()}
+    experiment = make_experiment(arms=arms)
+    results = tuned(experiment, {"full": (0.5, 0.2, 0.4, 0.3), "lora": (0.1, 0.2, 0.3, 0.4)})
+    extra = {trial.arm: trial.learning_rate for trial in extra_trials(experiment, results)}
+    assert extra["full"] == pytest.approx(2.83e-5)
 
 
 def test_the_extra_try_takes_part_in_the_choice(three_rates: Experiment) -> None:

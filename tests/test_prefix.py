@@ -198,6 +198,19 @@ def test_a_language_model_with_an_adapter_on_its_output_alone_is_computed_once(t
     assert len(set(found)) == 1
 
 
+@pytest.mark.parametrize(("epochs", "is_kept"), [(1, False), (2, True)])
+def test_nothing_is_kept_of_texts_that_come_once(
+    epochs: int, is_kept: bool, make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+    monkeypatch.setattr("loralab.engine.prefix.FrozenPrefix", lambda *given, **named: begun.append(given))
+    arms = {"head": {"method": {"kind": "head-only"}, "learning_rates": [1e-3, 1e-2]}}
+    trial = tuning_trials(make_experiment(arms=arms, baseline="head"))[0]
+    conditions = trial.conditions.model_copy(update={"epochs": epochs})
+    carry_out(trial.model_copy(update={"conditions": conditions}), tmp_path, lambda progress: None, 8)
+    assert bool(begun) == is_kept
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_trial_gives_the_same_numbers_with_and_without_it(
     precision: str, make_experiment: MakeExperiment, tmp_path: Path

@@ -77,6 +77,7 @@ def test_a_head_of_another_size_is_drawn_anew_and_one_that_fits_is_kept(toy_mode
     same = pretrained.load_model(AutoModelForSequenceClassification, str(tmp_path), "SEQ_CLS", num_labels=3)
     assert same.head == first.head
     assert torch.equal(same.network.classifier.weight, first.network.classifier.weight)
+    assert (first.is_head_drawn, same.is_head_drawn) == (True, False)
     other = pretrained.load_model(AutoModelForSequenceClassification, str(tmp_path), "SEQ_CLS", num_labels=5)
     assert other.head == {"classifier.weight", "classifier.bias"}
 

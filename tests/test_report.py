@@ -16,10 +16,11 @@ from loralab.report.conditions import facts
 from loralab.results import Failure, Measurement
 from loralab.statistics.ratios import Ratio
 from loralab.summary import Spread
-from loralab.tasks.metrics import CLASSIFICATION
+from loralab.tasks.metrics import CLASSIFICATION, Metric
 
 ACCURACY = CLASSIFICATION[0]
 LOG_LOSS = CLASSIFICATION[-1]
+LOG_PERPLEXITY = Metric("log_perplexity", "Perplexity", "perplexity", higher_is_better=False, scale="log")
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,9 @@ def test_the_terminal_table_fits_80_columns(comparison: Comparison) -> None:
         (numbers.score(0.7014, LOG_LOSS), "0.701"),
         (numbers.score_spread(Spread({0: 0.7, 1: 0.72}), ACCURACY), "71.0 ± 1.4 %"),
         (numbers.score_spread(None, ACCURACY), "—"),
+        (numbers.score(5.0, LOG_PERPLEXITY), "148.4"),
+        (numbers.score(1000.0, LOG_PERPLEXITY), "∞"),  # a loss that exploded
+        (numbers.difference(1000.0, LOG_PERPLEXITY), "+∞ %"),
         (numbers.difference(-0.0691, ACCURACY), "−6.9"),
         (numbers.differences(-0.06, (-0.07, 0.05), ACCURACY), "−6.0 (−7.0 to +5.0)"),
         (numbers.amount(-0.06, ACCURACY), "6.0 points"),

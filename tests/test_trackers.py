@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from loralab import api
 from loralab.comparison import Comparison
 from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
+from loralab.progress import Progress, Silent
 from loralab.results import Failure, Measurement
-from loralab.trackers import open_tracker
+from loralab.trackers import Tracked, open_tracker
 from made_up import untuned
 
 BLOCK = 2**15  # bytes of a LevelDB log
@@ -157,6 +159,37 @@ def test_a_tracker_that_fails_is_told_of_once_and_training_goes_on(
     assert sum("no room" in str(one.message) for one in told) == 1
     assert len(failing.begun) <= 2  # the untouched model has no curve
     assert len(found.measurements) == len(experiment.arms)
+
+
+class Waiting:
+    """Waits for a server that doesn't answer before it takes anything."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+        self.taken: list[str] = []
+
+    def begin(self, trial: Trial) -> None:
+        self.answers.wait()
+        self.taken.append("begin")
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.taken.append(f"step {step}")
+
+    def finish(self, result: Measurement | Failure) -> None:
+        self.taken.append("finish")
+
+
+def test_a_tracker_that_waits_keeps_no_trial_waiting_and_misses_nothing(tracked: tuple[Path, Comparison]) -> None:
+    found = next(one for one in tracked[1].measurements if one.curve)
+    waiting = Waiting()
+    with Tracked(Silent(), [waiting]) as watcher:
+        watcher.begin(found.trial)
+        for point in found.curve:
+            watcher.progress(Progress(found.trial.id, "training", point=point))
+        watcher.finish(found)
+        assert waiting.taken == []
+        waiting.answers.set()
+    assert waiting.taken == ["begin", *(f"step {point.step}" for point in found.curve), "finish"]
 
 
 def test_an_unknown_tracker_is_told_before_anything_runs(tmp_path: Path) -> None:

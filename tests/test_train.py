@@ -320,14 +320,35 @@ def test_where_one_text_is_too_much_the_trial_is_out_of_memory(
 ) -> None:
     asked = []
 
-    def fail(trial: Trial, folder: Path, watch: Any, micro_batch: int) -> None:
-        asked.append(micro_batch)
+    def fail(*given: Any) -> None:
+        asked.append(given[-1])
         raise MemoryError
 
-    monkeypatch.setattr("loralab.train.carry_out", fail)
+    monkeypatch.setattr("loralab.train.fit", fail)
     result = attempt(trial_of(make_experiment()), tmp_path, silent)
     assert isinstance(result, Failure)
     assert (result.reason, asked) == ("out of memory", [8, 4, 2, 1])
+
+
+def test_where_memory_runs_out_after_training_it_is_not_trained_again(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loralab.fitting import fit
+
+    trained = []
+
+    def counted(*given: Any) -> Any:
+        trained.append(given[-1])
+        return fit(*given)
+
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("loralab.train.fit", counted)
+    monkeypatch.setattr("loralab.train.score", fail)
+    result = attempt(trial_of(make_experiment()), tmp_path, silent)
+    assert isinstance(result, Failure)
+    assert (result.reason, trained) == ("out of memory", [8])
 
 
 def test_training_stops_early_and_keeps_the_best_weights(

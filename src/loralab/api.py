@@ -17,9 +17,10 @@ from loralab.data.rows import LabelledData, Text
 from loralab.data.texts import shortened
 from loralab.disagreement import disputed
 from loralab.drafting import Draft
+from loralab.engine.tokenised import keep_tokens
 from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
-from loralab.folder import ResultsFolder, write_whole
+from loralab.folder import ResultsFolder
 from loralab.forecast import ArmForecast, Forecast
 from loralab.inspection import inspect_arms
 from loralab.matching import match_parameters
@@ -41,6 +42,7 @@ from loralab.rehearsal import Rehearsal
 from loralab.report import card, planned, write_report
 from loralab.results import Failure, Measurement, Parameters, Saved
 from loralab.trackers import Tracked, Tracker, open_trackers
+from loralab.writing import write_whole
 
 T = TypeVar("T")
 LONGEST_SHOWN = 600  # characters of a text in the report
@@ -63,15 +65,19 @@ def run(
 
     Raises UserError for what the user can put right, before anything is trained where that can be known.
     """
-    watcher = Tracked(watcher or Silent(), open_trackers(trackers, Path(folder)))
+    with Tracked(watcher or Silent(), open_trackers(trackers, Path(folder))) as tracked:
+        return _run(experiment, ResultsFolder(Path(folder)), place or LocalProcesses(), tracked)
+
+
+def _run(experiment: Experiment, folder: ResultsFolder, place: Place, watcher: Watcher) -> Comparison:
     data = check(experiment)
     experiment = match(experiment)
     for warning in planned.too_small(experiment, len(data.test)):
         watcher.warn(warning)
-    carrying = _Carrying(ResultsFolder(Path(folder)), place or LocalProcesses(), watcher)
-    _look_ahead(experiment, carrying.folder)
-    with carrying.folder.locked():
-        carrying.folder.keep_experiment(experiment, data.sha256)
+    carrying = _Carrying(folder, place, watcher)
+    _look_ahead(experiment, folder)
+    with folder.locked():
+        folder.keep_experiment(experiment, pretrained.revision(experiment.conditions.model), data.sha256)
         at_most = count_trials(experiment)[1]
         carrying.finish(tuning_trials(experiment), at_most)
         carrying.finish(extra_trials(experiment, carrying.results), at_most)
@@ -80,8 +86,8 @@ def run(
             carrying.finish(comparison.missing, len(carrying.results) + len(comparison.missing))
             comparison = compare(experiment, carrying.results)
         texts = _shown(comparison, data)
-        carrying.folder.keep_texts(texts)
-        write_report(comparison, carrying.folder.path, texts)
+        folder.keep_texts(texts)
+        write_report(comparison, folder.path, texts)
     return comparison
 
 
@@ -253,6 +259,8 @@ def forecast(experiment: Experiment, watcher: Watcher | None = None) -> Forecast
     trials = {trial.arm: trial for trial in certain_trials(experiment) if trial.learning_rate is not None}
     arms: dict[str, ArmForecast] = {}
     with TemporaryDirectory() as scratch:
+        # Once an experiment, and no part of what a trial takes.
+        _apart(partial(keep_tokens, experiment.conditions, Path(scratch)))
         for name, trial in trials.items():
             watcher.expect(len(trials), len(arms))
             watcher.begin(trial)

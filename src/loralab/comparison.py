@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from loralab.differences import differences, right_of_both
 from loralab.experiment import UNTOUCHED, Experiment, Trial
-from loralab.fairness import ByArm, Fairness, examine
+from loralab.fairness import Fairness, examine
 from loralab.forgetting import Forgetting, forgetting
 from loralab.frame import table
 from loralab.plan import Choice, Results, choose, extra_trials, final_trials, tuning_trials
 from loralab.recommendation import Recommendation, recommend
-from loralab.results import Failure, Measurement
+from loralab.results import ByArm, Failure, Measurement
 from loralab.statistics.decisions import Verdict, judge, mcnemar
 from loralab.statistics.estimate import Estimate
 from loralab.statistics.needed import are_settled

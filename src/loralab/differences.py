@@ -8,8 +8,7 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from loralab.fairness import ByArm
-from loralab.results import Measurement
+from loralab.results import ByArm, Measurement
 from loralab.statistics.estimate import Estimate, crossed
 from loralab.statistics.resampling import Array, resample
 from loralab.tasks import Task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -163,70 +163,66 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Experiment:
-        mistakes = []
-        names = ", ".join(self.arms)
-        if self.baseline not in self.arms:
-            mistakes.append(
-                f"baseline: no arm is called {self.baseline!r}; the arms are {names}: keep it, or name another"
-            )
-        if UNTOUCHED in self.arms:
-            mistakes.append(f"arms.{UNTOUCHED}: the name is kept for the model before any training")
-        if len(set(self.seeds)) < len(self.seeds):
-            mistakes.append(f"seeds: {list(self.seeds)} names a seed twice")
-        if self.tuning_seed in self.seeds:
-            mistakes.append(f"tuning_seed: {self.tuning_seed} is also a final seed; choose another")
-        last = {name: max(self.seeds) + arm.seed_offset for name, arm in self.arms.items()}
-        mistakes += [
-            f"arms.{name}.seed_offset: seed {seed} would be too large" for name, seed in last.items() if seed >= 2**32
+        mistakes = [
+            *self._mistakes_in_arms(),
+            *self._mistakes_in_seeds(),
+            *_mistakes_in_matching(self.arms),
+            *self._mistakes_in_metrics(),
         ]
-        mistakes += [
-            f"arms.{name}.seed_offset: {self.tuning_seed}, the tuning seed, would be among its seeds; choose another"
-            for name, arm in self.arms.items()
-            if arm.seed_offset and self.tuning_seed - arm.seed_offset in self.seeds
-        ]
-        rising = list(self.looks) == sorted(set(self.looks))
-        if self.looks and not (rising and self.looks[0] > 1 and self.looks[-1] == len(self.seeds)):
-            mistakes.append(
-                f"looks: {list(self.looks)} should rise from 2 or more to the number of seeds, {len(self.seeds)}"
-            )
-        mistakes += _mistakes_in_matching(self.arms)
-        tries = {name: len(arm.learning_rates) for name, arm in self.arms.items() if arm.is_tuned}
-        if len(set(tries.values())) > 1:
-            counts = ", ".join(f"{name} has {count}" for name, count in tries.items())
-            mistakes.append(f"arms: every tuned arm needs the same number of learning rates, but {counts}")
-        metrics = [metric.name for metric in self.conditions.task.metrics]
-        mistakes += [
-            f"margin: no metric is called {name!r}; there are {', '.join(metrics)}"
-            for name in self.margin
-            if name not in metrics
-        ]
-        mistakes += [
-            f"margin.{metric.name}: {given:g} is {100 * given:g} points; {given:g} points are {given / 100:g}"
-            for metric in self.conditions.task.metrics
-            if metric.scale == "share" and (given := self.margin.get(metric.name, 0)) >= 1
-        ]
-        if self.primary is not None and self.primary not in metrics:
-            mistakes.append(f"primary: {unknown_name('metric', self.primary, metrics)}")
         if mistakes:
             # Several at once: `files` splits them into lines of their own.
             raise PydanticCustomError("experiment", "{mistakes}", {"mistakes": "\n".join(mistakes)})
         return self
 
+    def _mistakes_in_arms(self) -> Iterator[str]:
+        if self.baseline not in self.arms:
+            names = ", ".join(self.arms)
+            yield f"baseline: no arm is called {self.baseline!r}; the arms are {names}: keep it, or name another"
+        if UNTOUCHED in self.arms:
+            yield f"arms.{UNTOUCHED}: the name is kept for the model before any training"
+        tries = {name: len(arm.learning_rates) for name, arm in self.arms.items() if arm.is_tuned}
+        if len(set(tries.values())) > 1:
+            counts = ", ".join(f"{name} has {count}" for name, count in tries.items())
+            yield f"arms: every tuned arm needs the same number of learning rates, but {counts}"
 
-def _mistakes_in_matching(arms: Mapping[str, Arm]) -> list[str]:
-    """Return what is wrong with the arms whose parameters are to match another's."""
-    mistakes = []
+    def _mistakes_in_seeds(self) -> Iterator[str]:
+        if len(set(self.seeds)) < len(self.seeds):
+            yield f"seeds: {list(self.seeds)} names a seed twice"
+        if self.tuning_seed in self.seeds:
+            yield f"tuning_seed: {self.tuning_seed} is also a final seed; choose another"
+        for name, arm in self.arms.items():
+            place = f"arms.{name}.seed_offset"
+            if (last := max(self.seeds) + arm.seed_offset) >= 2**32:
+                yield f"{place}: seed {last} would be too large"
+            if arm.seed_offset and self.tuning_seed - arm.seed_offset in self.seeds:
+                yield f"{place}: {self.tuning_seed}, the tuning seed, would be among its seeds; choose another"
+        rising = list(self.looks) == sorted(set(self.looks))
+        if self.looks and not (rising and self.looks[0] > 1 and self.looks[-1] == len(self.seeds)):
+            yield f"looks: {list(self.looks)} should rise from 2 or more to the number of seeds, {len(self.seeds)}"
+
+    def _mistakes_in_metrics(self) -> Iterator[str]:
+        metrics = {metric.name: metric for metric in self.conditions.task.metrics}
+        for name, given in self.margin.items():
+            if name not in metrics:
+                yield f"margin: no metric is called {name!r}; there are {', '.join(metrics)}"
+            elif metrics[name].scale == "share" and given >= 1:
+                yield f"margin.{name}: {given:g} is {100 * given:g} points; {given:g} points are {given / 100:g}"
+        if self.primary is not None and self.primary not in metrics:
+            yield f"primary: {unknown_name('metric', self.primary, list(metrics))}"
+
+
+def _mistakes_in_matching(arms: Mapping[str, Arm]) -> Iterator[str]:
+    """Yield what is wrong with the arms whose parameters are to match another's."""
     for name, arm in arms.items():
         place, other = f"arms.{name}.match_parameters", arm.match_parameters
         if other is not None and not isinstance(arm.method, Lora):
-            mistakes.append(f"{place}: only kind lora has a rank to choose, not {arm.method.kind}; leave it out")
+            yield f"{place}: only kind lora has a rank to choose, not {arm.method.kind}; leave it out"
         if other == name:
-            mistakes.append(f"{place}: an arm can't match itself; name another")
+            yield f"{place}: an arm can't match itself; name another"
         elif other is not None and other not in arms:
-            mistakes.append(f"{place}: {unknown_name('arm', other, list(arms))}")
+            yield f"{place}: {unknown_name('arm', other, list(arms))}"
         elif other is not None and arms[other].match_parameters is not None:
-            mistakes.append(f"{place}: {other} itself matches another arm; name one whose rank is given")
-    return mistakes
+            yield f"{place}: {other} itself matches another arm; name one whose rank is given"
 
 
 class Trial(Settings):

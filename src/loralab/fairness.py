@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from loralab.experiment import Conditions
-from loralab.results import Measurement
+from loralab.results import ByArm, Measurement
 
-ByArm = Mapping[str, Mapping[int, Measurement]]  # arm -> seed of the design -> measurement
 SHOWN = 12  # characters of a long value, such as a hash
 
 
@@ -70,8 +69,9 @@ SHARED = (
     Shared("data", lambda m: m.data.sha256),
     Shared("data order", lambda m: m.sameness.order_sha256, is_of_seed=True, is_drawn=True),
     Shared(HEAD, lambda m: m.sameness.head_sha256, is_of_seed=True, is_drawn=True),
-    Shared("steps", lambda m: _unless_early(m, m.sameness.steps)),
-    Shared("planned steps", lambda m: m.course.planned_steps),
+    # Where `batch_tokens` limits batches, their number follows from the order.
+    Shared("steps", lambda m: _unless_early(m, m.sameness.steps), is_of_seed=True, is_drawn=True),
+    Shared("planned steps", lambda m: m.course.planned_steps, is_of_seed=True, is_drawn=True),
     Shared("tokens", lambda m: _unless_early(m, m.sameness.tokens), is_of_seed=True, is_drawn=True),
     Shared("batch", lambda m: _batch(m.trial.conditions)),
     Shared("schedule", lambda m: f"{m.trial.conditions.schedule}, warm-up {m.trial.conditions.warmup:g}"),

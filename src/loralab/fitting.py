@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loralab.engine.batches import order_sha256, training_steps
-from loralab.engine.checkpoints import Checkpoints, Standing, Tensors, random_state, restore_random_state
+from loralab.engine.checkpoints import Checkpoints, Origin, Standing, Tensors, random_state, restore_random_state, where
 from loralab.engine.evaluation import score
 from loralab.engine.fast import fast_training, make_stepper
 from loralab.engine.optimise import Optimiser
@@ -59,8 +59,14 @@ def fit(ready: Ready, trial: Trial, folder: Path, meter: Meter, watch: Watch, mi
     """
     if trial.learning_rate is None:
         return Fitted(Course(planned_steps=0, kept_step=0, micro_batch=micro_batch))
-    file, where = ResultsFolder(folder).checkpoint_file(trial), environment(ready.device, ready.precision)
-    checkpoints = Checkpoints(file, trial, ready.data.sha256, micro_batch, where)
+    origin = Origin(
+        trial=trial,
+        model_revision=ready.model_revision,
+        data_sha256=ready.data.sha256,
+        micro_batch=micro_batch,
+        where=where(environment(ready.device, ready.precision)),
+    )
+    checkpoints = Checkpoints(ResultsFolder(folder).checkpoint_file(trial), origin)
     with fast_training(ready, trial, meter, is_used_after=trial.stage == "final"):
         fitted = _loop(ready, trial, folder, meter, watch, checkpoints, micro_batch)
     release_memory()  # what training held must be gone before the evaluation's memory is measured
@@ -72,7 +78,7 @@ def _loop(
 ) -> Fitted:
     conditions, train = trial.conditions, ready.splits["train"]
     steps = training_steps(train.lengths, conditions, trial.seed)
-    stepper = make_stepper(ready, trial, folder, len(steps), micro_batch)
+    stepper = make_stepper(ready, trial, folder, steps, micro_batch)
     optimiser = stepper.optimiser
     standing, best = _go_on(ready.network, optimiser, meter, checkpoints)
     telling, tokens_before = Teller(watch, trial, "training"), standing.tokens

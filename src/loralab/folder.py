@@ -14,9 +14,8 @@ from __future__ import annotations
 import glob
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,8 +24,10 @@ from pydantic import TypeAdapter, ValidationError
 from loralab.data.rows import Text
 from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
+from loralab.pretrained import UNKNOWN_REVISION
 from loralab.results import SCHEMA, Failure, Measurement, ResultFile
 from loralab.settings import Settings
+from loralab.writing import write_whole
 
 _TEXTS: TypeAdapter[dict[str, Text]] = TypeAdapter(dict[str, Text])
 
@@ -59,11 +60,11 @@ class ResultsFolder:
         """Tell whether an experiment was run here."""
         return (self.path / "experiment.json").is_file()
 
-    def keep_experiment(self, experiment: Experiment, data_sha256: str) -> None:
-        """Write down the experiment, so that the report can be made again. `data_sha256` is the hash of its data.
+    def keep_experiment(self, experiment: Experiment, model_revision: str, data_sha256: str) -> None:
+        """Write down the experiment, so that the report can be made again, if it has the folder's model and data.
 
-        Raises UserError where the folder belongs to an experiment under other conditions, on other rows, or with
-        another method under an arm's name. Arms, seeds and learning rates may come and go.
+        Raises UserError where the folder belongs to an experiment under other conditions, with other weights, on other
+        rows, or with another method under an arm's name. Arms, seeds and learning rates may come and go.
         """
         if self.holds_experiment():
             stored = self.experiment()
@@ -73,16 +74,20 @@ class ResultsFolder:
                 method = stored.arms[name].method if name in stored.arms else self._method_of(name)
                 if method is not None:
                     differences += [f"arms.{name}.method.{line}" for line in _differences(method, arm.method)]
-            if self._data_sha256() not in (None, data_sha256):
-                differences.append("the data (other rows there than now)")
+            if (seen := self._any_measurement()) is not None:
+                if seen.data.sha256 != data_sha256:
+                    differences.append("the data (other rows there than now)")
+                revisions = {seen.sameness.model_revision, model_revision} - {UNKNOWN_REVISION}
+                if len(revisions) > 1:
+                    differences.append("the model (other weights there than now)")
             if differences:
                 raise self._of_another(differences)
         write_whole(self.path / "experiment.json", experiment.model_dump_json(indent=2))
 
-    def _data_sha256(self) -> str | None:
-        """Return the hash of the data that the trials here saw, or None where none is finished."""
+    def _any_measurement(self) -> Measurement | None:
+        """Return what one of the trials here came to, or None where none is finished."""
         found = (_read(file) for file in sorted((self.path / "trials").glob("*.json")))
-        return next((one.data.sha256 for one in found if isinstance(one, Measurement)), None)
+        return next((one for one in found if isinstance(one, Measurement)), None)
 
     def _method_of(self, arm: str) -> Settings | None:
         """Return the method of an arm that was carried out once and is no longer in the experiment."""
@@ -165,41 +170,6 @@ class ResultsFolder:
 
     def _file(self, trial: Trial) -> Path:
         return self.path / "trials" / f"{trial.id}.json"
-
-
-@contextmanager
-def draft_of(file: Path) -> Iterator[Path]:
-    """Yield where to write what becomes `file` once it is whole; what is left of one that isn't is removed."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        draft.replace(file)
-    except Exception:
-        with suppress(OSError):
-            draft.unlink()
-        raise
-
-
-@contextmanager
-def whole_file(file: Path) -> Iterator[Path]:
-    """Yield where to write `file`, as `draft_of`. Raises UserError where it can't be written."""
-    try:
-        with draft_of(file) as draft:
-            yield draft
-    except OSError as error:
-        raise UserError(f"{file} can't be written: {error}; everything finished before it is kept") from error
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write `file` whole or not at all: a reader sees the old content or the new, whenever the process is stopped.
-
-    Raises UserError where it can't be written.
-    """
-    with whole_file(file) as draft, draft.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _read(file: Path) -> Measurement | Failure:

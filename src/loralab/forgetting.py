@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from loralab.differences import differences
 from loralab.experiment import UNTOUCHED
-from loralab.fairness import ByArm
-from loralab.results import Measurement
+from loralab.results import ByArm, Measurement
 from loralab.statistics.estimate import Estimate
 from loralab.tasks import Task
 from loralab.tasks.metrics import Metric

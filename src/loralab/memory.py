@@ -56,17 +56,21 @@ class SampledPeak:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
+        self._lock = threading.Lock()
         self._peak = self._process.memory_info().rss
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         while True:
-            self._peak = max(self._peak, self._process.memory_info().rss)
+            resident = self._process.memory_info().rss
+            with self._lock:
+                self._peak = max(self._peak, resident)
             time.sleep(0.02)
 
     def start_over(self) -> None:
         """Begin with what is resident now."""
-        self._peak = self._process.memory_info().rss
+        with self._lock:
+            self._peak = self._process.memory_info().rss
 
     def peak(self) -> int:
         """Return the largest figure seen."""
@@ -77,7 +81,7 @@ class UnknownPeak:
     """A device whose memory can't be asked for its peak."""
 
     def __init__(self, device: str) -> None:
-        self.how = f"unknown: torch keeps no peak that can be reset on {device}"
+        self.how = f"unknown: the peak of a device of type {device} isn't asked for"
 
     def start_over(self) -> None:
         """Do nothing."""

@@ -42,7 +42,7 @@ def tuning_trials(experiment: Experiment) -> list[Trial]:
 def extra_trials(experiment: Experiment, results: Results) -> list[Trial]:
     """Return one more try for every tuned arm, if the choice of any lies at an edge of its list; otherwise none.
 
-    An arm at an edge tries the next rate outward, another one the rate between its two best.
+    An arm at an edge tries the next rate outward, another one that between its best and the better of the neighbours.
     """
     choices = [
         _choose(experiment, name, arm.learning_rates, results) for name, arm in experiment.arms.items() if arm.is_tuned
@@ -129,7 +129,8 @@ def _next_rate(choice: Choice) -> float:
     elif choice.rate == rates[-1]:
         rate = rates[-1] ** 2 / rates[-2]
     else:
-        scored = {rate: score for rate, score in choice.tried.items() if score is not None}
-        second = min(scored.keys() - {choice.rate}, key=scored.__getitem__, default=rates[0])
-        rate = math.sqrt(choice.rate * second)
+        place = rates.index(choice.rate)
+        beside = {rate: choice.tried[rate] for rate in (rates[place - 1], rates[place + 1])}
+        scored = {rate: score for rate, score in beside.items() if score is not None}
+        rate = math.sqrt(choice.rate * min(scored, key=scored.__getitem__, default=rates[place - 1]))
     return float(f"{rate:.3g}")  # as it is shown, so that a rate typed from the report is this rate

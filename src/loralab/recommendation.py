@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from loralab.experiment import Price
-from loralab.methods import Untouched
+from loralab.methods import Lora, Untouched
 from loralab.statistics.decisions import MarginAnswer
 from loralab.statistics.ratios import Ratio
 from loralab.summary import COSTS, ArmSummary, Quantity, ratios
@@ -114,9 +114,15 @@ def _break_evens(arm: ArmSummary, baseline: ArmSummary) -> list[BreakEven]:
     saved = base["training_seconds"] - own["training_seconds"]
     slower = own["serving_seconds"] - base["serving_seconds"]
     serving = arm.ratios["serving_seconds"].interval
-    if _is_adapter(arm) and saved > 0 and serving is not None and serving[0] > 1:
+    if _is_scored_apart(arm) and saved > 0 and serving is not None and serving[0] > 1:
         found.append(BreakEven(Turn.SERVING, math.ceil(saved / slower)))
     return found
+
+
+def _is_scored_apart(arm: ArmSummary) -> bool:
+    """Tell whether items were scored with the adapter beside the matrices; plain LoRA is merged into them."""
+    method = next(iter(arm.measurements.values())).trial.method
+    return _is_adapter(arm) and not (isinstance(method, Lora) and not method.dora)
 
 
 def _is_adapter(arm: ArmSummary) -> bool:

@@ -65,7 +65,7 @@ def _rehearse(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Reh
     ready.network.zero_grad()
     release_memory()
     watch(Progress(trial.id, "evaluating"))
-    with meter.phase("evaluation"), fast_evaluation(ready, trial.conditions):
+    with fast_evaluation(ready, trial.conditions), meter.phase("evaluation"):
         final = sum(_time_evaluation(ready, trial, name, micro_batch) for name in trial.conditions.task.final_sets)
     memory = meter.memory()
     return Rehearsal(
@@ -88,7 +88,7 @@ def _train_and_validate(
     """Return the steps of the trial, the seconds that they will take, and those of one validation among them."""
     train = ready.splits["train"]
     steps = training_steps(train.lengths, trial.conditions, trial.seed)
-    stepper = make_stepper(ready, trial, folder, len(steps), micro_batch)
+    stepper = make_stepper(ready, trial, folder, steps, micro_batch)
     first_epoch = [step for step in steps if step.epoch <= 1]
     sizes = [sum(_padded(batch, train.lengths) for batch in step.batches) for step in first_epoch]
     epochs = len(steps) / len(first_epoch)
@@ -96,7 +96,7 @@ def _train_and_validate(
         # Where the largest step's texts are kept once they were seen, doing it again would time a look into a file.
         seconds = _extrapolate(sizes, lambda position: stepper.take(steps[position]), times_largest=False)
         # What frozen layers made of the texts may be kept: then the same steps take less in the epochs to come.
-        later = _extrapolate(sizes, lambda position: stepper.take(steps[position])) if stepper.prefix.keeps else seconds
+        later = _extrapolate(sizes, lambda position: stepper.take(steps[position])) if stepper.keeps_prefix else seconds
     with meter.phase("validation"), stepper.optimiser.autocast():
         validation = _time_evaluation(ready, trial, "validation", micro_batch)
     stepper.optimiser.unwrap()

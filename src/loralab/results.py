@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Discriminator
@@ -86,7 +87,8 @@ class Sameness(Settings):
     """What arms of one seed must share for their comparison to be fair, besides their conditions."""
 
     model_revision: str  # the hub's commit, or a hash of the weights' files
-    head_sha256: str | None  # the head as it was drawn; None where nothing is new
+    head_sha256: str | None  # the head before training; None where there is none
+    is_head_drawn: bool = True  # at random; else it is the checkpoint's own
     order_sha256: str | None  # texts in the order of training
     steps: int
     tokens: int  # real tokens trained on
@@ -172,6 +174,7 @@ class Failure(Settings):
 
 
 Result = Annotated[Measurement | Failure, Discriminator("kind")]
+ByArm = Mapping[str, Mapping[int, Measurement]]  # arm -> seed of the design -> measurement
 
 
 class ResultFile(Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +14,11 @@ from loralab.engine.fast import fast_evaluation
 from loralab.engine.setup import Ready, set_up
 from loralab.experiment import Trial
 from loralab.failures import attempted
-from loralab.fitting import fit
+from loralab.fitting import Fitted, fit
 from loralab.folder import ResultsFolder
 from loralab.measure import Meter, bytes_in, environment
 from loralab.memory import in_parts_that_fit
 from loralab.methods import Untouched
-from loralab.pretrained import revision
 from loralab.progress import Progress, Teller, Watch
 from loralab.results import Check, DataFacts, Failure, Measurement, Sameness, Saved, Seconds
 from loralab.tasks.items import Items
@@ -30,32 +30,27 @@ def attempt(trial: Trial, folder: Path, watch: Watch) -> Measurement | Failure:
     Where memory runs out, the trial is begun again with half as many texts in a forward pass; a step's texts, and so
     its gradient, stay the same.
     """
-    begun_with = micro_batch_of(ResultsFolder(folder).checkpoint_file(trial), trial)
-    work = partial(carry_out, trial, folder, watch)
-    return attempted(trial, lambda: in_parts_that_fit(begun_with or trial.conditions.batch_size, work))
+    return attempted(trial, lambda: carry_out(trial, folder, watch))
 
 
-def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Measurement:
+def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int | None = None) -> Measurement:
     """Carry out `trial` and keep a final trial's model in the results folder `folder`.
 
-    `micro_batch`: texts in a forward pass. Goes on from a checkpoint where there is one.
+    `micro_batch`: texts in a forward pass, if not as many as in the checkpoint from which it goes on, or in a batch.
     """
-    from accelerate import PartialState
-
-    task = trial.conditions.task
-    meter = Meter(PartialState().device)
-    watch(Progress(trial.id, "loading"))
-    ready = set_up(trial, folder, meter)
+    begun_with = micro_batch_of(ResultsFolder(folder).checkpoint_file(trial), trial)
+    texts = micro_batch or begun_with or trial.conditions.batch_size
+    trained = in_parts_that_fit(texts, partial(_train, trial, folder, watch))
+    task, meter, ready, fitted = trial.conditions.task, trained.meter, trained.ready, trained.fitted
     data, splits, network = ready.data, ready.splits, ready.network
-    fitted = fit(ready, trial, folder, meter, watch, micro_batch)
     items: Items | None = None
     saved = None
     checks: tuple[Check, ...] = ()
     probed: list[float] = []
     if trial.stage == "final":
         telling = Teller(watch, trial, "evaluating")
-        with meter.phase("evaluation"), fast_evaluation(ready, trial.conditions):
-            items = score(ready, trial, task.final_sets, micro_batch, telling, fitted.steps)
+        with fast_evaluation(ready, trial.conditions), meter.phase("evaluation"):  # merging is no part of scoring
+            items = score(ready, trial, task.final_sets, fitted.course.micro_batch, telling, fitted.steps)
     if items is not None and not isinstance(trial.method, Untouched):
         watch(Progress(trial.id, "saving"))
         with meter.phase("saving"):
@@ -86,8 +81,9 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
             without_text=dict(data.flaws.without_text),
         ),
         sameness=Sameness(
-            model_revision=revision(trial.conditions.model),
+            model_revision=ready.model_revision,
             head_sha256=ready.head_sha256,
+            is_head_drawn=ready.is_head_drawn,
             order_sha256=fitted.order_sha256,
             steps=fitted.steps,
             tokens=fitted.tokens,
@@ -97,6 +93,24 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> Mea
         checks=checks,
         probe=tuple(probed),
     )
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A trial whose training is behind it."""
+
+    meter: Meter
+    ready: Ready
+    fitted: Fitted
+
+
+def _train(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> _Trained:
+    from accelerate import PartialState
+
+    meter = Meter(PartialState().device)
+    watch(Progress(trial.id, "loading"))
+    ready = set_up(trial, folder, meter)
+    return _Trained(meter, ready, fit(ready, trial, folder, meter, watch, micro_batch))
 
 
 def _save(ready: Ready, trial: Trial, folder: Path) -> Saved:

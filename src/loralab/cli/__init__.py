@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -55,6 +56,9 @@ def main() -> None:
     Variables of a file `.env` here or above, such as HF_TOKEN or HF_HOME, hold where the environment lacks them.
     """
     load_dotenv(find_dotenv(usecwd=True))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file that Windows opens in its own code page has no minus sign
+            stream.reconfigure(errors="replace")
     try:
         app()
     except UserError as error:

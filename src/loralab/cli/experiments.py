@@ -27,10 +27,10 @@ from loralab.cli.printing import print_comparison, print_forecast, print_lines
 from loralab.display import Display
 from loralab.experiment import Experiment
 from loralab.files import read_experiment
-from loralab.folder import write_whole
 from loralab.report import planned, print_table
 from loralab.schema import json_schema
 from loralab.statistics import power
+from loralab.writing import write_whole
 
 
 def quickstart(out: OutOption = None, track: TrackOption = None) -> None:
@@ -44,7 +44,7 @@ def quickstart(out: OutOption = None, track: TrackOption = None) -> None:
 def init(
     data: Annotated[str, typer.Option("--data", help="A file, a folder or a hub id.")],
     model: ModelOption = None,
-    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to.")] = Path("experiment.yaml"),
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="The file to write.")] = Path("experiment.yaml"),
 ) -> None:
     """Write a commented experiment file for your model and data, and say what was guessed.
 

@@ -58,7 +58,7 @@ TrackOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="Of which seed the model is; else an arm's first.")
+    int | None, typer.Option("--seed", metavar="N", help="The model of this seed; else the arm's first.")
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A results folder.")]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The results folder; else runs/NAME.")]

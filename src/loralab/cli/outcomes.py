@@ -18,10 +18,10 @@ from loralab.cli.printing import print_comparison, print_lines
 from loralab.data.asked import lines
 from loralab.display import Display
 from loralab.errors import UserError
-from loralab.folder import write_whole
 from loralab.prediction import LabelProbabilities
 from loralab.report import beside, numbers, predicted, print_table
 from loralab.report.pdf import write_pdf
+from loralab.writing import write_whole
 
 
 def report(
@@ -111,14 +111,15 @@ def export(
     exported = api.export(folder, arm, to, seed, merge=merge, watcher=Display(Console(stderr=True)))
     console = Console()
     console.print(f"Written: {to}, {numbers.size(exported.bytes)}. It is loaded by", markup=False, highlight=False)
-    from_here = exported.loading.replace(json.dumps(exported.folder), json.dumps(str(to)))
+    there, here = (json.dumps(str(folder), ensure_ascii=False) for folder in (exported.folder, to))
+    from_here = exported.loading.replace(there, here)
     console.print(Text(from_here), soft_wrap=True)
 
 
 def playground(
     folder: RunArgument,
     seed: SeedOption = None,
-    port: Annotated[int | None, typer.Option("--port", metavar="N", help="Of this machine; else a free one.")] = None,
+    port: Annotated[int | None, typer.Option("--port", metavar="N", help="The page's port; else a free one.")] = None,
 ) -> None:
     """Open a local page on which a text is put to the arms side by side.
 

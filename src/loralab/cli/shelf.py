@@ -31,7 +31,9 @@ def list_recipes(context: typer.Context) -> None:
 @app.command("copy")
 def copy_recipe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe's name.")],
-    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Where to; else NAME.yaml here.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="The file to write; else NAME.yaml here.")
+    ] = None,
 ) -> None:
     """Write a recipe to a file of your own, to edit and run.
 

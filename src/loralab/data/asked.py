@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from loralab.data.formats import TEXT_ENDING, read_file, read_text
-from loralab.data.records import Columns, Row, shortened
+from loralab.data.records import Columns, Row, first_few
 from loralab.data.rows import Text
 from loralab.data.texts import as_text, with_plain_line_ends
 from loralab.errors import MistakesError, UserError
@@ -29,7 +29,7 @@ def read_asked(file: Path, columns: Columns) -> list[Text]:
             what = f"no column {error}" if isinstance(error, KeyError) else str(error)
             mistakes.append(f"row {number}: {what}")
     if mistakes:
-        raise MistakesError(str(file), shortened(mistakes, "rows"))
+        raise MistakesError(str(file), first_few(mistakes, "rows"))
     return texts
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from loralab.data.records import Columns, Records, Row, shortened
+from loralab.data.records import Columns, Records, Row, first_few
 from loralab.data.rows import Text
 from loralab.data.texts import as_text, without_markup
 from loralab.errors import MistakesError
@@ -40,7 +40,7 @@ def read_cells(split: str, records: Records, columns: Columns, *, clean_markup: 
         if _is_missing(label):
             no_label.append(f"{split}, row {number}: the column {columns.label!r} holds no label")
         kept.append((name, text, label))
-    mistakes = shortened(no_text, f"rows of {split}") + shortened(no_label, f"rows of {split} without a label")
+    mistakes = first_few(no_text, f"rows of {split}") + first_few(no_label, f"rows of {split} without a label")
     if not kept and not mistakes:
         mistakes.append(f"{split}: no row has text in {_quoted(columns.texts)}")
     if mistakes:
@@ -60,7 +60,7 @@ def read_texts(split: str, records: Records, columns: Columns, *, clean_markup: 
         except TypeError as error:
             mistakes.append(f"{split}, row {number}: {error}")
     if mistakes:
-        raise MistakesError(split, shortened(mistakes, f"rows of {split}"))
+        raise MistakesError(split, first_few(mistakes, f"rows of {split}"))
     return texts
 
 

@@ -14,9 +14,9 @@ from loralab.data.columns import read_texts
 from loralab.data.cutting import articles, headings
 from loralab.data.documents import CorpusData, Documents
 from loralab.data.locate import find_splits, is_on_hub, read_splits, source_alone
-from loralab.data.records import Columns, Reader, Records, gather, shortened
+from loralab.data.records import Columns, Reader, Records, first_few, gather
 from loralab.data.rows import Indices, stratified_order
-from loralab.data.sampling import Drawing, RowCounts, draw, refuse, too_many_asked
+from loralab.data.sampling import Drawing, RowCounts, draw, refuse, too_few_to_compare, too_many_asked
 from loralab.data.splits import SplitNames, spellings_of
 from loralab.errors import MistakesError
 from loralab.settings import Settings
@@ -130,7 +130,8 @@ class EvaluationSet(Settings):
         if not named:
             raise MistakesError(self.source, [f"split: there is no split {self.split!r}; there are {', '.join(there)}"])
         (documents,) = gather(self.source, [partial(self._read_split, named[0], there[named[0]])])
-        refuse(self.source, [too_many_asked("rows", self.rows, len(documents), "documents")])
+        too_few = too_few_to_compare("rows", self.rows or len(documents), "documents")
+        refuse(self.source, [too_many_asked("rows", self.rows, len(documents), "documents") or too_few])
         return documents.take(sorted(_random_order(documents, self.seed)[: self.rows]))
 
     def _read_split(self, name: str, reader: Reader) -> Documents:
@@ -138,7 +139,7 @@ class EvaluationSet(Settings):
         alone = [row for row, text in zip(documents.ids, documents.texts, strict=True) if len(text.split()) < 2]
         if self.last_word and alone:
             mistakes = [f"{row}: there is no word before the last one to predict it from" for row in alone]
-            raise MistakesError(self.source, shortened(mistakes, f"documents of {name}"))
+            raise MistakesError(self.source, first_few(mistakes, f"documents of {name}"))
         return documents
 
 

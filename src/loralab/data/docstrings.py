@@ -23,6 +23,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from loralab.errors import UserError
+from loralab.writing import write_whole
 
 SOURCE = "package:docstrings"
 LIBRARIES = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "pandas": "pandas", "torch": "torch"}
@@ -50,10 +51,7 @@ def read() -> dict[str, list[Mapping[str, Any]]]:
     """
     file = _cache_file()
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(_build()), encoding="utf-8")
-        draft.replace(file)
+        write_whole(file, json.dumps(_build()))
     corpus: dict[str, list[Mapping[str, Any]]] = json.loads(file.read_text(encoding="utf-8"))
     return corpus
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from loralab.data.formats import TABLES, TEXT_ENDING, endings_read, read_file, read_text
-from loralab.data.records import Columns, Reader, Records, Table, gather, joined, numbered, shortened
+from loralab.data.records import Columns, Reader, Records, Table, first_few, gather, joined, numbered
 from loralab.data.texts import with_plain_line_ends
 from loralab.errors import UserError
 
@@ -179,12 +179,12 @@ def _refuse_misnamed_splits(folder: Path, groups: Collection[str]) -> None:
     if split is not None:
         raise UserError(
             f"{folder}: {split!r} is the name of a split, but not one that is looked for; "
-            f"name it, for example with data.splits.train (there are {', '.join(shortened(list(groups), 'files'))})"
+            f"name it, for example with data.splits.train (there are {', '.join(first_few(list(groups), 'files'))})"
         )
 
 
 def _nothing_readable(folder: Path, columns: Columns) -> UserError:
-    there = ", ".join(shortened([path.name for path in _listed(folder)], "entries")) or "nothing"
+    there = ", ".join(first_few([path.name for path in _listed(folder)], "entries")) or "nothing"
     folders = "folders of .txt files" + (", one folder a class" if columns.label is not None else "")
     return UserError(
         f"{folder}: holds nothing that can be read (it holds {there}); {endings_read(columns)}, and {folders}; "

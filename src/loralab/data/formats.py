@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loralab.data.cutting import rows_of_text
-from loralab.data.records import Columns, Row, Table, shortened
+from loralab.data.records import Columns, Row, Table, first_few
 from loralab.data.texts import with_plain_line_ends
 from loralab.errors import MistakesError, UserError
 
@@ -84,7 +84,7 @@ def _json_lines(path: Path, text: str) -> Table:
         else:
             mistakes.append(f"{place}: {line[:40]!r} is not an object with columns")
     if mistakes:
-        raise MistakesError(str(path), shortened(mistakes, f"lines of {path.name}"))
+        raise MistakesError(str(path), first_few(mistakes, f"lines of {path.name}"))
     return Table(rows)
 
 
@@ -175,7 +175,7 @@ def _csv_table(path: Path, text: str, columns: Columns, delimiter: str, quoting:
             f"{path}, line {reader.line_num}: {error}; a quote inside a quoted field is written twice"
         ) from None
     if mistakes:
-        raise MistakesError(str(path), shortened(mistakes, f"lines of {path.name}"))
+        raise MistakesError(str(path), first_few(mistakes, f"lines of {path.name}"))
     return Table(rows)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from loralab.data.records import shortened
+from loralab.data.records import first_few
 from loralab.data.texts import whole_characters
 from loralab.errors import MistakesError, UserError
 
@@ -128,5 +128,5 @@ def _unknown(split: str, labels: Values, known: Mapping[Any, int]) -> str | None
             f"test: every label is {HIDDEN}, so the true ones are hidden; "
             "test on a split that has them, such as data.splits.test: validation"
         )
-    among = ", ".join(shortened([repr(label) for label in known], "labels"))
-    return f"{split}: labels that are not among {among}: {', '.join(shortened(unknown, 'labels'))}"
+    among = ", ".join(first_few([repr(label) for label in known], "labels"))
+    return f"{split}: labels that are not among {among}: {', '.join(first_few(unknown, 'labels'))}"

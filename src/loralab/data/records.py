@@ -91,7 +91,7 @@ def gather(source: str, calls: Iterable[Callable[[], T]]) -> list[T]:
     return results
 
 
-def shortened(items: Sequence[str], rest: str) -> list[str]:
+def first_few(items: Sequence[str], rest: str) -> list[str]:
     """Return the first items and, where there are more, how many; `rest` says what of."""
     left = len(items) - MOST_LISTED
     return [*items] if left <= 0 else [*items[:MOST_LISTED], f"and {left} more {rest}"]

@@ -77,6 +77,13 @@ def too_many_asked(setting: str, asked: int | None, there: int, called: str) -> 
     )
 
 
+def too_few_to_compare(place: str, used: int, called: str) -> str | None:
+    """Say that scores of so few items can't be compared, or None."""
+    if used >= 2:
+        return None
+    return f"{place}: one of its {called} doesn't tell how others would come out; use at least 2"
+
+
 def refuse(source: str, found: Iterable[str | None]) -> None:
     """Raise one MistakesError with all mistakes among `found`, if there are any."""
     mistakes = [mistake for mistake in found if mistake is not None]
@@ -112,9 +119,10 @@ def _validation_count(there: int, counts: RowCounts) -> int:
 def _too_few(split: str, rows: R, drawing: Drawing[R]) -> str | None:
     """Say why there are not enough rows in the split, or None."""
     asked = getattr(drawing.counts, split)
-    return too_many_asked(f"data.rows.{split}", asked, len(rows), drawing.called) or (
-        None if len(rows) else f"{split}: no {drawing.called} are left for it; {drawing.way_out}"
-    )
+    if not len(rows):
+        return f"{split}: no {drawing.called} are left for it; {drawing.way_out}"
+    too_many = too_many_asked(f"data.rows.{split}", asked, len(rows), drawing.called)
+    return too_many or (too_few_to_compare(split, asked or len(rows), drawing.called) if split == "test" else None)
 
 
 def _shared(train: Items, test: Items) -> frozenset[int]:

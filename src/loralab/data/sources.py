@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from loralab.data.columns import Cells, read_cells
 from loralab.data.labels import number_labels
 from loralab.data.locate import is_on_hub, read_splits, source_alone
-from loralab.data.records import Columns, Records, common_names, gather, shortened
+from loralab.data.records import Columns, Records, common_names, first_few, gather
 from loralab.data.rows import LabelledData, Rows, stratified_order
 from loralab.data.sampling import Drawing, RowCounts, draw, refuse
 from loralab.data.splits import SPLITS, SplitNames
@@ -109,5 +109,5 @@ def _untaught(split: str, used: Mapping[str, Rows], names: Sequence[str]) -> str
     lacking = sorted(set(used[split].labels) - taught)
     if not lacking:
         return None
-    listed = ", ".join(shortened([repr(names[label]) for label in lacking], "labels"))
+    listed = ", ".join(first_few([repr(names[label]) for label in lacking], "labels"))
     return f"{split}: labels that no row of train has: {listed}"

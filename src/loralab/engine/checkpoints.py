@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from loralab.engine.stepping import Taken
 from loralab.experiment import Trial
-from loralab.folder import draft_of
 from loralab.measure import Spent
 from loralab.results import Environment, Point
 from loralab.settings import Settings
+from loralab.writing import draft_of
 
 if TYPE_CHECKING:
     import torch
@@ -76,13 +76,28 @@ class Standing(Settings):
         return self.model_copy(update={"resumed": (*self.resumed, self.done)})
 
 
-class Header(Settings):
-    """What a checkpoint says of itself."""
+class Origin(Settings):
+    """What a training must share with the one that wrote a checkpoint to go on from it with the same numbers."""
 
     trial: Trial
+    model_revision: str
     data_sha256: str
     micro_batch: int  # texts in a forward pass: other parts add up to other numbers in the last digits
     where: str  # other machines, precisions or threads, too
+
+
+def where(environment: Environment) -> str:
+    """Return what of the machine changes the numbers."""
+    return (
+        f"{environment.device_name}, {environment.device}, {environment.threads} threads, {environment.precision}, "
+        f"torch {environment.versions['torch']}"
+    )
+
+
+class Header(Settings):
+    """What a checkpoint says of itself."""
+
+    origin: Origin
     standing: Standing
     spent: Spent
 
@@ -105,12 +120,8 @@ class Checkpoint:
 class Checkpoints:
     """The one file of a trial under way: always the latest checkpoint, written whole or not at all."""
 
-    def __init__(self, file: Path, trial: Trial, data_sha256: str, micro_batch: int, environment: Environment) -> None:
-        self._file, self._trial, self._data_sha256, self._micro_batch = file, trial, data_sha256, micro_batch
-        self._where = (
-            f"{environment.device_name}, {environment.device}, {environment.threads} threads, {environment.precision}, "
-            f"torch {environment.versions['torch']}"
-        )
+    def __init__(self, file: Path, origin: Origin) -> None:
+        self._file, self._origin = file, origin
         self._written = time.perf_counter()
         self._cost = 0.0
 
@@ -124,14 +135,7 @@ class Checkpoints:
         from safetensors.torch import save_file
 
         begun = time.perf_counter()
-        header = Header(
-            trial=self._trial,
-            data_sha256=self._data_sha256,
-            micro_batch=self._micro_batch,
-            where=self._where,
-            standing=standing,
-            spent=spent,
-        )
+        header = Header(origin=self._origin, standing=standing, spent=spent)
         tensors = {f"{part}:{name}": one.contiguous() for part, kept in parts.items() for name, one in kept.items()}
         with suppress(OSError, SafetensorError), draft_of(self._file) as draft:
             save_file(tensors, draft, {"header": header.model_dump_json()})
@@ -139,13 +143,12 @@ class Checkpoints:
         self._cost = self._written - begun
 
     def latest(self) -> Checkpoint | None:
-        """Return the checkpoint of this very trial, data, micro-batch and machine, if there is one that can be read."""
+        """Return the checkpoint of this very origin, if there is one that can be read."""
         for draft in self._file.parent.glob(f".{glob.escape(self._file.name)}.[0-9]*"):  # of a process that was killed
             with suppress(OSError):
                 draft.unlink()
         header = _header(self._file)
-        own = (self._trial, self._data_sha256, self._micro_batch, self._where)
-        if header is None or (header.trial, header.data_sha256, header.micro_batch, header.where) != own:
+        if header is None or header.origin != self._origin:
             return None
         return Checkpoint(header.standing, header.spent, _tensors(self._file))
 
@@ -153,7 +156,7 @@ class Checkpoints:
 def micro_batch_of(file: Path, trial: Trial) -> int | None:
     """Return how many texts were in a forward pass when `trial` was stopped, or None where it begins anew."""
     header = _header(file)
-    return header.micro_batch if header is not None and header.trial == trial else None
+    return header.origin.micro_batch if header is not None and header.origin.trial == trial else None
 
 
 def _header(file: Path) -> Header | None:

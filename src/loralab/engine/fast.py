@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loralab.engine.batches import Step
 from loralab.engine.frozen import frozen_weights_light
 from loralab.engine.optimise import Optimiser
 from loralab.engine.setup import Ready, build_anew
@@ -30,17 +31,19 @@ def begin_training(network: nn.Module, method: Method | Untouched) -> None:
                 module.eval()
 
 
-def make_stepper(ready: Ready, trial: Trial, folder: Path, steps: int, micro_batch: int) -> Stepper:
-    """Return what takes the training steps, so many in all, of the network that is ready, now in training mode.
+def make_stepper(ready: Ready, trial: Trial, folder: Path, steps: Sequence[Step], micro_batch: int) -> Stepper:
+    """Return what takes the training `steps` of the network that is ready, now in training mode.
 
-    What frozen layers make of the training texts is kept in a file in the results folder `folder` meanwhile.
+    What frozen layers make of the training texts is kept in a file in the results folder `folder` meanwhile, where the
+    texts come again.
     """
     from loralab.engine.prefix import FrozenPrefix
 
     conditions, train = trial.conditions, ready.splits["train"]
-    optimiser = Optimiser(ready.network, trial, steps, ready.precision)
+    optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
     limit = round(conditions.frozen_cache * 1e9)
-    prefix = FrozenPrefix(ready.network, train.lengths, folder / "checkpoints", limit)
+    pays = steps[-1].epoch > 1
+    prefix = FrozenPrefix(ready.network, train.lengths, folder / "checkpoints", limit) if pays else None
     begin_training(optimiser.network, trial.method)
     return Stepper(optimiser, conditions.task, train, ready.tokenizer, ready.weights, micro_batch, prefix)
 

@@ -22,7 +22,8 @@ def frozen_weights_light(
 
     Autocast rounds every weight to bfloat16 before it multiplies, and a frozen one again in every pass: here it is
     rounded once, to the same bits, and takes half the memory. Afterwards the whole weights come from `anew`, which
-    builds the network as the trial began with it, since rounding can't be undone; without it they stay as they are.
+    builds the network as the trial began with it, on whatever device, since rounding can't be undone; without it they
+    stay as they are.
     """
     light = _lighten(network) if precision == "bfloat16" and _multiplies_alone(method) else []
     if not light:
@@ -74,7 +75,8 @@ def _restore(modules: list[Any], light: list[_Light], fresh: list[Any]) -> None:
     import torch
 
     for one in light:
-        layer, whole = modules[one.place], fresh[one.place].weight
+        layer = modules[one.place]
+        whole = fresh[one.place].weight.to(layer.weight.device)
         if not torch.equal(layer.weight, whole.to(layer.weight.dtype)):
             layer.weight.data = layer.weight.data.float()
         elif one.shared is None:

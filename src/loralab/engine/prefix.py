@@ -238,11 +238,13 @@ class _Kept:
             return
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed with the training that needs it
+            self._file = TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed with the training that needs it
         self._file.seek(self._size)
         try:
-            self._file.write(value.contiguous().view(torch.uint8).numpy().tobytes())
-        except OSError:  # the disk is full: the others are computed
+            written = self._file.write(value.contiguous().view(torch.uint8).numpy().tobytes())
+        except OSError:
+            written = 0
+        if written < size:  # the disk is full: the others are computed
             self._limit = self._size
             return
         self._places[text] = (self._size, value.dtype, tuple(value.shape))
@@ -253,5 +255,7 @@ class _Kept:
         place, dtype, shape = self._places[text]
         raw = torch.empty(shape, dtype=dtype)
         self._file.seek(place)
-        self._file.readinto(raw.view(torch.uint8).numpy())
+        bits = raw.view(torch.uint8).numpy()
+        if self._file.readinto(bits) < bits.nbytes:
+            raise OSError(f"{self._folder}: what was kept of frozen layers can't be read back")
         return raw

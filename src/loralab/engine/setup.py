@@ -17,7 +17,8 @@ from loralab.engine.tokenised import tokenised
 from loralab.errors import UserError
 from loralab.experiment import Trial
 from loralab.measure import Meter, count_parameters
-from loralab.pretrained import load_tokenizer, locate
+from loralab.memory import release_memory
+from loralab.pretrained import load_tokenizer, locate, revision
 from loralab.results import Parameters
 from loralab.tasks.examples import Examples
 
@@ -40,7 +41,9 @@ class Ready:
     network: Any  # adapted, on the device
     parameters: Parameters
     head: frozenset[str]  # names of its parameters, as they were before the network was adapted
-    head_sha256: str | None  # of the head as it was drawn; None where nothing is new
+    head_sha256: str | None  # of the head before training; None where there is none
+    is_head_drawn: bool  # at random; else it is the checkpoint's own
+    model_revision: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Built:
     network: Any  # adapted, on the processor
     head: frozenset[str]
     head_sha256: str | None
+    is_head_drawn: bool
 
 
 def set_up(trial: Trial, folder: Path, meter: Meter) -> Ready:
@@ -70,6 +74,7 @@ def set_up(trial: Trial, folder: Path, meter: Meter) -> Ready:
     with meter.phase("tokenising"):
         tokenizer = load_tokenizer(conditions.model)
         splits = tokenised(task, data, tokenizer, folder)
+    release_memory()  # else what reading left would be taken up again unseen
     meter.mark_resident()
     with meter.phase("loading"):
         built = build(trial, tokenizer, data)
@@ -78,7 +83,18 @@ def set_up(trial: Trial, folder: Path, meter: Meter) -> Ready:
         set_seed(trial.seed)  # whatever a method drew above, all arms begin training from one random state
     precision = choose_precision(conditions.precision, device)
     return Ready(
-        device, precision, data, splits, weights, tokenizer, network, parameters, built.head, built.head_sha256
+        device=device,
+        precision=precision,
+        data=data,
+        splits=splits,
+        weights=weights,
+        tokenizer=tokenizer,
+        network=network,
+        parameters=parameters,
+        head=built.head,
+        head_sha256=built.head_sha256,
+        is_head_drawn=built.is_head_drawn,
+        model_revision=revision(conditions.model),
     )
 
 
@@ -98,13 +114,13 @@ def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Bu
     network = trial.method.adapt(loaded)
     loaded.network.disable_input_require_grads()  # PEFT (0.21) asks for them once more
     speed_up_dropout(network)
-    return Built(network, loaded.head, head_sha256)
+    return Built(network, loaded.head, head_sha256, loaded.is_head_drawn)
 
 
 def build_anew(ready: Ready, trial: Trial, meter: Meter) -> Any:
-    """Return the network as the trial began with it, on the device."""
+    """Return the network as the trial began with it, on the processor: the device may have no room for two."""
     with meter.phase("loading"):
-        return build(trial, ready.tokenizer, ready.data).network.to(ready.device)
+        return build(trial, ready.tokenizer, ready.data).network
 
 
 def _checkpoint_gradients(network: Any) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loralab.data import AnyData
-from loralab.folder import draft_of
+from loralab.experiment import Conditions
+from loralab.pretrained import load_tokenizer
+from loralab.progress import Watch
 from loralab.tasks import Task
 from loralab.tasks.example_files import read_examples, write_examples
 from loralab.tasks.examples import Examples
+from loralab.writing import draft_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,6 +39,11 @@ def tokenised(task: Task, data: AnyData, tokenizer: PreTrainedTokenizerBase, fol
     with suppress(OSError, SafetensorError), draft_of(file) as draft:
         write_examples(draft, splits)
     return splits
+
+
+def keep_tokens(conditions: Conditions, folder: Path, _: Watch) -> None:
+    """Keep the tokens of an experiment's texts in `folder`, for whatever is carried out there. Raises UserError."""
+    tokenised(conditions.task, conditions.task.read(), load_tokenizer(conditions.model), folder)
 
 
 def _file(folder: Path, task: Task, data: AnyData, tokenizer: Any) -> Path | None:

@@ -45,6 +45,7 @@ ARCHITECTURES: Mapping[str, Roles] = {
     "bert": _BERT,
     "roberta": _BERT,
     "xlm-roberta": _BERT,
+    "camembert": _BERT,
     "electra": _BERT,
     "distilbert": _roles(
         query=r"attention\.q_lin",
@@ -92,6 +93,10 @@ ARCHITECTURES: Mapping[str, Roles] = {
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
     "gemma": _LLAMA,
+    "gemma2": _LLAMA,
+    "gemma3_text": _LLAMA,
+    "olmo2": _LLAMA,
+    "smollm3": _LLAMA,
     "phi": _roles(
         query=r"self_attn\.q_proj",
         key=r"self_attn\.k_proj",

@@ -24,7 +24,8 @@ class ProcessEndedError(Exception):
     """The process ended before it gave a result."""
 
     def __init__(self, status: int | None, log: Path) -> None:
-        killed = " (SIGKILL, as a system short of memory sends)" if status == -9 else ""
+        self.was_killed = status == -9
+        killed = " (SIGKILL, as a system short of memory sends)" if self.was_killed else ""
         super().__init__(f"the process ended with status {status}{killed}\n{_tail(log)}".rstrip())
 
 

@@ -42,12 +42,15 @@ def _apart(trial: Trial, work: Callable[[Watch], T | Failure], log: Path, watche
 
 
 def _checked(result: Measurement | Failure, folder: Path, watcher: Watcher) -> Measurement | Failure:
-    """Add the checks of the model that a trial saved, from a fresh process: the trial's own may not start another."""
+    """Add the checks of the model that a trial saved, from a fresh process: the trial's own may not start another.
+
+    Where the system killed it, as one short of memory does, nothing is known, and the checks are left out.
+    """
     if isinstance(result, Failure) or result.saved is None:
         return result
     log = folder / "trials" / f"{result.trial.id}.reload.log"
     try:
         found = in_fresh_process(partial(of_saved, result, folder), log, watcher.progress)
     except ProcessEndedError as error:
-        found = (not_reloaded(str(error)),)
+        found = () if error.was_killed else (not_reloaded(str(error)),)
     return result.model_copy(update={"checks": result.checks + found})

@@ -68,8 +68,8 @@ def load_model(auto_class: Any, model: str, peft_task: str, *, has_head: bool = 
         return Loaded(network, frozenset(), peft_task)
     base = {name for name in names if name.startswith(f"{network.base_model_prefix}.")}
     _check_base(model, network.config.model_type, base, missing, mismatched)
-    head = missing | mismatched or set(names) - base
-    return Loaded(network, frozenset(head), peft_task)
+    drawn = missing | mismatched
+    return Loaded(network, frozenset(drawn or set(names) - base), peft_task, is_head_drawn=bool(drawn))
 
 
 def _check_base(model: str, model_type: str, base: set[str], missing: set[str], mismatched: set[str]) -> None:

@@ -15,6 +15,7 @@ from loralab.errors import UserError
 from loralab.hub import is_hub_id
 
 PACKAGE_SCHEME = "package:"
+UNKNOWN_REVISION = "unknown"  # of a hub model that isn't in the cache
 HOW_TO_CONVERT = (
     "if you trust its source, convert it: "
     "AutoModel.from_pretrained(DIR, use_safetensors=False).save_pretrained(NEW), and the tokenizer too"
@@ -72,7 +73,7 @@ def revision(model: str) -> str:
         from huggingface_hub import try_to_load_from_cache
 
         cached = try_to_load_from_cache(source, "config.json")
-        return Path(cached).parent.name if isinstance(cached, str) else "unknown"
+        return Path(cached).parent.name if isinstance(cached, str) else UNKNOWN_REVISION
     return _sha256(sorted(Path(source).glob("model*.safetensors")))
 
 

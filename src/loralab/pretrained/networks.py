@@ -17,8 +17,9 @@ class Loaded:
     """A network as it came from its checkpoint, ready to be adapted."""
 
     network: PreTrainedModel
-    head: frozenset[str]  # names of the parameters that the checkpoint lacked; a language model's lacked none
+    head: frozenset[str]  # names of its parameters; a language model has none that would be new
     peft_task: str  # PEFT's name for the task, such as 'SEQ_CLS'
+    is_head_drawn: bool = False  # at random, since the checkpoint lacked it
 
 
 def reads_last_token(network: Any) -> bool:
@@ -41,9 +42,12 @@ def most_positions(network: PreTrainedModel) -> int | None:
     return None
 
 
-# Decoders whose output layer makes the logits of the last hidden state, and nothing else is done to either (Gemma 2
-# bends its logits, Cohere scales them).
-_PLAIN_OUTPUT = ("gpt2", "gpt_neox", "opt", "llama", "mistral", "qwen2", "qwen3", "gemma", "phi", "phi3")
+# Decoders whose output layer makes the logits of the last hidden state, and nothing else is done to either (Cohere
+# scales them; Gemma 2 bends them, and Gemma 3 where its configuration says so).
+_PLAIN_OUTPUT = (
+    *("gpt2", "gpt_neox", "opt", "llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "olmo2", "smollm3"),
+    *("gemma", "gemma3_text"),
+)
 
 
 def parts_of(network: Any) -> tuple[nn.Module, nn.Module] | None:
@@ -61,7 +65,7 @@ def parts_of(network: Any) -> tuple[nn.Module, nn.Module] | None:
         if not isinstance(tuner, BaseTuner) or type(tuner).forward is not BaseTuner.forward:
             return None
         model = network.get_base_model()
-    if model.config.model_type not in _PLAIN_OUTPUT:
+    if model.config.model_type not in _PLAIN_OUTPUT or getattr(model.config, "final_logit_softcapping", None):
         return None
     return model.base_model, model.get_output_embeddings()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from loralab.comparison import Comparison
 from loralab.hub import is_hub_id
@@ -37,6 +38,6 @@ def _metadata(measurement: Measurement, *, is_adapter: bool) -> Mapping[str, obj
         "pipeline_tag": "text-classification" if classifies else "text-generation",
         "tags": ["loralab", trial.method.kind],
     }
-    if is_hub_id(trial.conditions.model):
+    if is_hub_id(trial.conditions.model) and not Path(trial.conditions.model).exists():
         found["base_model"] = trial.conditions.model
     return found

@@ -54,15 +54,19 @@ def why_not_judged(arm: ArmSummary, comparison: Comparison) -> str:
 
 def before(comparison: Comparison) -> str:
     """Say what the untouched model is, beyond its not being trained."""
-    drawn = any(found.sameness.head_sha256 for found in comparison.untouched.measurements.values())
-    return "its head drawn at random (one seed)" if drawn else "the same for every seed"
+    heads = [one.sameness for one in comparison.untouched.measurements.values() if one.sameness.head_sha256]
+    if not heads:
+        return "the same for every seed"
+    if heads[0].is_head_drawn:
+        return "its head drawn at random (one seed)"
+    return "with the head that the checkpoint brings, whose outputs are taken for the data's labels in their order"
 
 
 def answers(comparison: Comparison) -> Table:
     """The table that answers: each arm's score, its difference from the baseline, and what is shown of it."""
     metric = primary(comparison)
     margin = numbers.bare_margin(comparison.experiment.primary_margin, metric)
-    header = ["Arm", metric.title, f"less {comparison.baseline.name} (95 %)", "Direction", f"Margin {margin}"]
+    header = ["Arm", metric.title, f"vs {comparison.baseline.name} (95 %)", "Direction", f"Margin {margin}"]
     rows = []
     for arm in _all_arms(comparison):
         score = why_missing(arm, comparison) or numbers.score_spread(arm.scores.get(metric.name), metric)
@@ -98,7 +102,7 @@ def other_differences(comparison: Comparison) -> Table:
     rows = [
         [arm.name, *(_difference(arm, metric) for metric in metrics)] for arm in comparison.others if arm.differences
     ]
-    return Table([f"less {comparison.baseline.name}", *(metric.title for metric in metrics)], rows)
+    return Table([f"vs {comparison.baseline.name}", *(metric.title for metric in metrics)], rows)
 
 
 def evidence(comparison: Comparison) -> Table:
@@ -120,7 +124,7 @@ def by_seed(comparison: Comparison) -> Table:
     """Each seed's difference, and McNemar's test of its two models."""
     metric, baseline = primary(comparison), comparison.baseline
     tested = any(arm.mcnemar for arm in comparison.others)
-    header = ["Arm", "Seed", f"less {baseline.name}", *(["McNemar's exact p of right answers"] if tested else [])]
+    header = ["Arm", "Seed", f"vs {baseline.name}", *(["McNemar's exact p of right answers"] if tested else [])]
     rows = []
     for arm in comparison.others:
         for seed in [seed for seed in arm.measurements if seed in baseline.measurements]:

@@ -142,6 +142,11 @@ def _of_its_course(arm: ArmSummary) -> list[str]:
             f"it was trained with {smallest} and as many passes more, which leaves the gradient the same and takes "
             "longer."
         )
+    if stopped := [seed for seed, one in arm.measurements.items() if one.course.resumed]:
+        seeds = f"seed{'' if len(stopped) == 1 else 's'} {', '.join(map(str, stopped))}"
+        lines.append(
+            f"{arm.name}: {seeds} went on from a checkpoint: the same scores, but its seconds may hold some work twice."
+        )
     early = [one for one in found if one.course.kept_step < one.course.planned_steps]
     if early:
         lines.append(f"{arm.name}: in {len(early)} of {len(found)} seeds the weights of an earlier step were the best.")

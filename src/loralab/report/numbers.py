@@ -11,13 +11,14 @@ from loralab.tasks.metrics import Metric
 
 UNKNOWN = "—"
 MINUS = "−"
+OVERFLOW = 700.0  # e to the power of more is no float
 
 
 def score(value: float, metric: Metric) -> str:
     """Write a score: a share in per cent, a logarithm as what it is of, another number with three decimals."""
     if metric.scale == "share":
         return f"{100 * value:.1f} %"
-    return _perplexity(math.exp(value)) if metric.scale == "log" else f"{value:.3f}"
+    return _perplexity(power(value)) if metric.scale == "log" else f"{value:.3f}"
 
 
 def score_spread(spread: Spread | None, metric: Metric) -> str:
@@ -29,21 +30,33 @@ def score_spread(spread: Spread | None, metric: Metric) -> str:
     if metric.scale == "share":
         return f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f} %"
     if metric.scale == "log":
-        mean = math.exp(spread.mean)
+        mean = power(spread.mean)
         return f"{_perplexity(mean)} ± {_perplexity(mean * spread.deviation, beside=mean)}"
     return f"{spread.mean:.3f} ± {spread.deviation:.3f}"
+
+
+def power(value: float) -> float:
+    """Return e to the power of `value`; of a loss that exploded, infinity."""
+    return math.exp(value) if value < OVERFLOW else math.inf
+
+
+def relative(value: float) -> float:
+    """Return a difference of logarithms as a relative change, infinity where it exploded."""
+    return math.expm1(value) if value < OVERFLOW else math.inf
 
 
 def _perplexity(value: float, beside: float | None = None) -> str:
     """Write it to about four digits, or to as many decimals as what stands beside it."""
     size = value if beside is None else beside
+    if math.isinf(size):
+        return "∞"
     return f"{value:,.{0 if size >= 1000 else 1 if size >= 100 else 2}f}"
 
 
 def difference(value: float, metric: Metric) -> str:
     """Write a difference of scores with its sign: percentage points, a change in per cent, or the plain number."""
     if metric.scale == "log":
-        return f"{100 * math.expm1(value):+.1f} %".replace("-", MINUS)
+        return f"{100 * relative(value):+.1f} %".replace("-", MINUS).replace("inf", "∞")
     number = f"{100 * value:+.1f}" if metric.scale == "share" else f"{value:+.3f}"
     return number.replace("-", MINUS)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from loralab.errors import UserError
-from loralab.folder import whole_file
+from loralab.writing import whole_file
 
 BROWSERS = (
     "chromium",

@@ -78,8 +78,9 @@ def decidable(experiment: Experiment, test_rows: int, disagreement: float = powe
     margin = experiment.primary_margin
     smallest = power.smallest_margin(test_rows, seeds, level, disagreement)
     lines = [
-        f"{test_rows:,} test texts and {_seeds(seeds)} can decide margins from {100 * smallest:.1f} points on (arms "
-        f"assumed to disagree on {100 * disagreement:.0f} % of the texts); this experiment's is {100 * margin:g}."
+        f"{test_rows:,} test texts and {_seeds(seeds)} decide at best margins from {100 * smallest:.1f} points on "
+        f"(if arms disagree on {100 * disagreement:.0f} % of the texts and no seed shifts an arm as a whole); this "
+        f"experiment's is {100 * margin:g}."
     ]
     if smallest > margin:
         rows = power.rows_needed(margin, seeds, level, disagreement)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from loralab.experiment import Trial
@@ -12,14 +14,31 @@ from loralab.results import Failure, Measurement, Point
 if TYPE_CHECKING:
     from loralab.trackers import Tracker
 
+Act = Callable[["Tracker"], None]
+
 
 class Tracked:
-    """Watches with `watcher`, and lets `trackers` have the curves. One that fails is told of and left out from then."""
+    """Watches with `watcher`, and lets `trackers` have the curves. One that fails is told of and left out from then.
+
+    Trackers are called in a thread of their own, in order: one that waits for a server must not keep a trial waiting,
+    whose messages come through a pipe with little room. Leaving the context waits for them.
+    """
 
     def __init__(self, watcher: Watcher, trackers: Sequence[Tracker]) -> None:
         self._watcher = watcher
         self._trackers = list(trackers)
         self._under_way: Trial | None = None
+        self._acts: SimpleQueue[Act | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> Tracked:
+        self._thread.start()
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._acts.put(None)
+        if error is None or issubclass(error, Exception):  # Ctrl-C waits for nobody
+            self._thread.join()
 
     def expect(self, trials: int, done: int) -> None:
         """Pass it on."""
@@ -34,14 +53,14 @@ class Tracked:
         """Let the trackers have a new point of the curves."""
         self._watcher.progress(moment)
         if (point := moment.point) is not None:
-            self._each(lambda tracker: tracker.log(_values(point), point.step))
+            self._acts.put(lambda tracker: tracker.log(_values(point), point.step))
 
     def finish(self, result: Measurement | Failure) -> None:
         """Close every tracker."""
         self._watcher.finish(result)
         if self._under_way != result.trial:  # a place need not tell when it begins
             self._open(result.trial)
-        self._each(lambda tracker: tracker.finish(result))
+        self._acts.put(lambda tracker: tracker.finish(result))
         self._under_way = None
 
     def warn(self, text: str) -> None:
@@ -50,9 +69,13 @@ class Tracked:
 
     def _open(self, trial: Trial) -> None:
         self._under_way = trial
-        self._each(lambda tracker: tracker.begin(trial))
+        self._acts.put(lambda tracker: tracker.begin(trial))
 
-    def _each(self, act: Callable[[Tracker], None]) -> None:
+    def _work(self) -> None:
+        while (act := self._acts.get()) is not None:
+            self._each(act)
+
+    def _each(self, act: Act) -> None:
         for tracker in list(self._trackers):
             try:
                 act(tracker)

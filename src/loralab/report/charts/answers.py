@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import altair as alt
@@ -44,7 +43,7 @@ def differences(comparison: Comparison) -> Figure | None:
         return None
     unit = {"share": "points", "log": "%", "plain": ""}[metric.scale]
     better = "right" if metric.higher_is_better else "left"
-    title = f"{metric.title} less {comparison.baseline.name}'s{f', {unit}' if unit else ''} (95 %); {better} is better"
+    title = f"{metric.title} vs {comparison.baseline.name}{f', {unit}' if unit else ''} (95 %); {better} is better"
     x = alt.X("low:Q", title=title, scale=alt.Scale(zero=True, padding=10), axis=alt.Axis(tickCount=8))
     y = alt.Y("arm:N", title=None, sort=list(comparison.arms), axis=alt.Axis(labelLimit=150))
     shade = (
@@ -75,7 +74,7 @@ def differences(comparison: Comparison) -> Figure | None:
 
 def shown(value: float, metric: Metric) -> float:
     """Return a difference as it is shown: in points, or of a logarithm as a change in per cent."""
-    return 100 * math.expm1(value) if metric.scale == "log" else 100 * value if metric.scale == "share" else value
+    return 100 * numbers.relative(value) if metric.scale == "log" else 100 * value if metric.scale == "share" else value
 
 
 def quality(comparison: Comparison) -> Figure | None:
@@ -108,4 +107,4 @@ def quality(comparison: Comparison) -> Figure | None:
 
 def as_shown(value: float, metric: Metric) -> float:
     """Return a score as it is shown: of a logarithm, what it is of."""
-    return math.exp(value) if metric.scale == "log" else value
+    return numbers.power(value) if metric.scale == "log" else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import altair as alt
@@ -103,7 +102,7 @@ def forgetting(comparison: Comparison) -> Figure | None:
     panels: Panels = {}
     for place, metric in enumerate(found.metrics[1:], start=1):
         points = [
-            {"arm": arm, "seed": seed, "gain": -math.expm1(changes[0]), "loss": math.expm1(changes[place])}
+            {"arm": arm, "seed": seed, "gain": -numbers.relative(changes[0]), "loss": numbers.relative(changes[place])}
             for arm, of_seed in found.of_seeds.items()
             for seed, changes in of_seed.items()
         ]

@@ -1,0 +1,45 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from loralab.errors import UserError
+
+
+@contextmanager
+def draft_of(file: Path) -> Iterator[Path]:
+    """Yield where to write what becomes `file` once it is whole; what is left of one that isn't is removed."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        draft.replace(file)
+    except Exception:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+
+
+@contextmanager
+def whole_file(file: Path) -> Iterator[Path]:
+    """Yield where to write `file`, as `draft_of`. Raises UserError where it can't be written."""
+    try:
+        with draft_of(file) as draft:
+            yield draft
+    except OSError as error:
+        raise UserError(f"{file} can't be written: {error}; everything finished before it is kept") from error
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write `file` whole or not at all: a reader sees the old content or the new, whenever the process is stopped.
+
+    Raises UserError where it can't be written.
+    """
+    with whole_file(file) as draft, draft.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
