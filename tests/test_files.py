@@ -90,6 +90,7 @@ def test_data_may_be_named_by_its_source_alone() -> None:
         ("seeds", [1_000_000], "tuning_seed: 1000000 is also a final seed"),
         ("seeds", [], "seeds: is empty"),
         ("seeds", [2**32], "seeds.0: 4294967296 is too large"),
+        ("seeds", 10**12, "seeds: 1000000000000 are more than 1000"),
         ("conditions.max_grad_norm", float("inf"), "conditions.max_grad_norm: inf is not a finite number"),
         ("margin", {"acuracy": 0.1}, "margin: no metric is called 'acuracy'"),
         ("arms.untouched", FILE["arms"]["full"], "arms.untouched: the name is kept"),

@@ -103,6 +103,7 @@ def _usual_arms_of(read: Mapping[str, Any]) -> dict[str, Any]:
 
 
 AUTO_LOOKS = (3, 5, 8, 12)
+MOST_SEEDS = 1000  # a larger number is a mistake, and would take all memory before anyone is told
 
 
 class Experiment(Settings):
@@ -159,7 +160,11 @@ class Experiment(Settings):
         if isinstance(value, str):
             told = "{value} is no list of seeds, no number of them, and not 'auto'"
             raise PydanticCustomError("seeds", told, {"value": repr(value)})
-        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        if value > MOST_SEEDS:
+            raise PydanticCustomError("seeds", "{value} are more than {most}", {"value": value, "most": MOST_SEEDS})
+        return tuple(range(value))
 
     @model_validator(mode="after")
     def _fits_together(self) -> Experiment:
