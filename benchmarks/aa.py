@@ -27,7 +27,8 @@ HEADER = """# An arm against itself
 times with {seeds} seeds each. {machine}.
 
 **{claimed} of {count} comparisons claimed a direction**; the 95 % Clopper-Pearson interval of that share is {low:.0f}
-to {high:.0f} %. At a level of 5 % one in twenty is expected.
+to {high:.0f} %. At a level of 5 % at most one in twenty is expected: one
+method under two names differs by its seeds alone, so that what seeds cost is tested here, not items.
 
 | seeds | difference, points (95 %) | direction | margin of {margin} |
 | --- | ---: | --- | --- |

@@ -147,7 +147,7 @@ def test_a_block_larger_than_the_models_positions_is_told(
 def test_a_block_larger_than_the_positions_is_told_where_the_tokenizer_knows_no_limit(
     make_experiment: MakeExperiment, byte_models: dict[str, Path], corpus: Path
 ) -> None:
-    with pytest.raises(UserError, match="block_size: this model has 64 positions, fewer than 65 tokens"):
+    with pytest.raises(UserError, match="block_size: this model reads at most 64 tokens, not 65"):
         inspected(make_experiment, byte_models["gpt2"], corpus, block_size=65)
 
 
@@ -167,7 +167,7 @@ def test_a_tokenizer_that_makes_tokens_without_an_embedding_is_told(
     save_language_model(tmp_path, "gpt2", vocab_size=100, eos_token_id=0)
     byte_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(
-        UserError, match=r"makes token \d+ of the data, and it has 100 embeddings\n  give the model its"
+        UserError, match=r"makes token \d+ of the data or of padding, and it has 100 embeddings\n  give the model its"
     ):
         inspected(make_experiment, tmp_path, corpus)
 

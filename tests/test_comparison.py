@@ -10,7 +10,8 @@ from loralab.comparison import compare
 from loralab.experiment import Experiment, Trial
 from loralab.progress import Watcher
 from loralab.recommendation import NoReason, Turn
-from loralab.report import advice, answer, limits
+from loralab.report import advice, answer, beside, content, limits
+from loralab.report.charts import tradeoffs
 from loralab.results import Check, Failure, Measurement
 from loralab.statistics.decisions import Direction, MarginAnswer
 from made_up import Right, hits, made_up, template, untuned
@@ -80,7 +81,7 @@ def test_seeds_that_differ_widen_the_interval_beyond_what_items_do(plain: Experi
     assert moody.verdicts["lora"].margin_answer is MarginAnswer.UNDECIDED
     lines = " ".join(limits.caveats(moody))
     assert "lora is undecided" in lines
-    assert "seeds would decide it" in lines or "together would decide it" in lines
+    assert "would decide it in four of five" in lines
 
 
 def test_one_seed_is_judged_by_its_items_and_the_answer_says_so(plain: Experiment, like: Measurement) -> None:
@@ -123,6 +124,8 @@ def test_an_arm_of_which_a_seed_failed_is_not_recommended(plain: Experiment, lik
     assert comparison.recommendation.arm != "lora"
     assert "Not considered, since trials failed: lora." in advice.recommendation(comparison)
     assert any("lora is compared over 2 of 3 seeds" in line for line in limits.caveats(comparison))
+    assert "lora (2 of 3 seeds) differed" in answer.sentence(comparison)
+    assert next(row for row in content.answers(comparison).rows if row[0] == "lora")[1].endswith("(2 of 3 seeds)")
 
 
 def test_a_void_baseline_leaves_nothing_to_judge(plain: Experiment, like: Measurement) -> None:
@@ -208,6 +211,26 @@ def test_a_void_arm_is_not_recommended(plain: Experiment, like: Measurement) -> 
     assert comparison.recommendation.arm != "lora"
     assert any("lora is void: it isn't true that the head was saved" in line for line in limits.caveats(comparison))
     assert "lora is void" in answer.sentence(comparison)
+    # Nothing else is said of it.
+    assert "lora" not in {row[0] for row in content.other_differences(comparison).rows}
+    assert "lora" not in {row[0] for row in content.by_seed(comparison).rows}
+    figure = tradeoffs.tradeoff(comparison)
+    assert figure is not None
+    fronts = [{point["arm"] for point in chart.layer[0].data.values} for chart in figure.panels.values()]
+    assert fronts
+    assert not any("lora" in front for front in fronts)
+    for told in (comparison._repr_html_(), " ".join(beside.meaning({"here": comparison}))):
+        assert "lora is void: it isn&#x27;t true" in told or "lora is void: it isn't true" in told
+
+
+def test_after_one_seed_or_before_the_end_nothing_is_recommended(plain: Experiment, like: Measurement) -> None:
+    results = priced(made_up(like, plain, lambda arm, seed: answers(shares(), arm, seed)), "lora", 0.001)
+    assert compare(plain, results).recommendation.arm == "lora"
+    early = {name: found for name, found in results.items() if found.trial.seed == 0}
+    assert compare(plain, early).recommendation.reason is NoReason.UNFINISHED
+    single = compare(plain.model_copy(update={"seeds": (0,)}), early)
+    assert single.recommendation.reason is NoReason.ONE_SEED
+    assert "another would change" in " ".join(advice.recommendation(single))
 
 
 def test_an_unfair_comparison_recommends_nothing(plain: Experiment, like: Measurement) -> None:

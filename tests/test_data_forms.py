@@ -219,3 +219,13 @@ def test_a_file_that_names_itself_in_the_settings_needs_no_hub(tmp_path: Path) -
     assert not Data(source=str(tmp_path / "reviews.jsonl")).is_on_hub()
     assert not Data(source="not-there.csv").is_on_hub()
     assert Data(source="owner/name").is_on_hub()
+
+
+def test_a_quote_that_ends_rows_later_swallows_none_of_them_between_tabs(tmp_path: Path) -> None:
+    rows = [f"text {i}\t{'pos' if i % 2 else 'neg'}" for i in range(12)]
+    rows += ['"Great film\tpos', "Boring\tneg", 'It ends with a quote"\tneg']
+    (tmp_path / "rows.tsv").write_text("\n".join(["text\tlabel", *rows]), encoding="utf-8")
+    read = Data(source=str(tmp_path / "rows.tsv")).read()
+    texts = {*read.train.texts, *read.validation.texts, *read.test.texts}
+    assert len(texts) == 15
+    assert '"Great film' in texts

@@ -41,6 +41,17 @@ def test_given_names_name_the_numbers_from_0_or_order_the_words(labels: list[Any
     assert found.indices["train"] == indices
 
 
+@pytest.mark.parametrize(
+    ("names", "indices"), [(("True", "False"), (0, 1)), (("false", "true"), (1, 0)), (("no", "yes"), (1, 0))]
+)
+def test_names_that_are_the_truths_themselves_keep_their_order(
+    names: tuple[str, str], indices: tuple[int, int]
+) -> None:
+    found = number_labels({"train": ["True", "False"]}, names, "rows")
+    assert found.names == names
+    assert found.indices["train"] == indices
+
+
 def test_many_classes_with_many_rows_each_are_no_amounts() -> None:
     labels = [row % 60 for row in range(600)]
     assert len(number_labels({"train": labels}, (), "rows").names) == 60

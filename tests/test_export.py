@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,23 @@ def test_a_merged_model_that_answers_otherwise_is_not_handed_over(
     with pytest.raises(UserError, match="gives other logits"):
         api.export(finished, "lora", tmp_path / "model", merge=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_leads_elsewhere_is_not_exported(finished: Path, tmp_path: Path) -> None:
+    """A results folder may come from anybody, and an export may go anywhere."""
+    run = shutil.copytree(finished, tmp_path / "run")
+    secret = tmp_path / "secret"
+    secret.write_text("s", encoding="utf-8")
+    model = next((run / "models" / "full").iterdir())
+    (model / "more.txt").symlink_to(secret)
+    with pytest.raises(UserError, match="links to elsewhere"):
+        api.export(run, "full", tmp_path / "out")
+    file = next((run / "trials").glob("final-full-*.json"))
+    for outside in ("../secret", "/etc", "C:/secret", "models\\\\..\\\\..\\\\secret"):
+        content = re.sub(r'"folder":"[^"]*"', f'"folder":"{outside}"', file.read_text(encoding="utf-8"))
+        file.write_text(content, encoding="utf-8")
+        with pytest.raises(UserError, match="changed since"):
+            api.export(run, "full", tmp_path / "out")
 
 
 def test_the_command_says_how_it_is_loaded(finished: Path, tmp_path: Path) -> None:

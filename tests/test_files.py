@@ -93,6 +93,7 @@ def test_data_may_be_named_by_its_source_alone() -> None:
         ("seeds", 10**12, "seeds: 1000000000000 are more than 1000"),
         ("conditions.max_grad_norm", float("inf"), "conditions.max_grad_norm: inf is not a finite number"),
         ("margin", {"acuracy": 0.1}, "margin: no metric is called 'acuracy'"),
+        ("margin", {"accuracy": 2}, "margin.accuracy: 2 is 200 points; 2 points are 0.02"),
         ("arms.untouched", FILE["arms"]["full"], "arms.untouched: the name is kept"),
         (
             "conditions.task.data",
@@ -128,6 +129,29 @@ def test_a_key_given_twice_is_an_error(tmp_path: Path) -> None:
     file.write_text("baseline: full\nbaseline: lora\n", encoding="utf-8")
     with pytest.raises(UserError, match="'baseline' is given twice"):
         read_experiment(file)
+
+
+def test_merge_keys_are_merged_and_yes_and_no_are_words(tmp_path: Path) -> None:
+    file = tmp_path / "toy.yaml"
+    file.write_text(
+        "conditions:\n  model: m\n  task: {kind: classification, data: {source: d, label_names: [no, yes]}}\n"
+        "arms:\n  full: {method: {kind: full}, learning_rates: [1e-4]}\n"
+        "  small: &small {method: {kind: lora, rank: 4, alpha: 8}, learning_rates: [1e-3]}\n"
+        "  other: {<<: *small, learning_rates: [2e-3]}\n",
+        encoding="utf-8",
+    )
+    read = read_experiment(file)
+    assert read.arms["other"].method == read.arms["small"].method
+    assert read.arms["other"].learning_rates == (2e-3,)
+    assert read.conditions.task.data.model_dump()["label_names"] == ("no", "yes")
+
+
+def test_arms_whose_files_would_be_one_somewhere_are_refused() -> None:
+    arms = {"full": {"method": {"kind": "full"}, "learning_rates": [1e-4]}}
+    arms |= {name: {"method": {"kind": "bitfit"}, "learning_rates": [1e-3]} for name in ("Full", "con.1", "dot.")}
+    with pytest.raises(UserError, match=r"arms\.Full: differs from full in case alone") as raised:
+        parse_experiment(changed("arms", arms), "toy.yaml")
+    assert str(raised.value).count("no file can have this name on Windows") == 2
 
 
 def test_an_unknown_experiment_names_the_recipes() -> None:
@@ -170,6 +194,12 @@ def test_changing_the_usual_arms_changes_them_for_this_experiment_alone(tmp_path
 def test_an_unknown_arm_is_told() -> None:
     with pytest.raises(UserError, match="no arm is called lora-r9; the arms are full, lora-r8, head-only"):
         read_experiment("imdb-distilbert", arms=["full", "lora-r9"])
+
+
+def test_a_margin_of_perplexity_that_was_meant_in_per_cent_is_told() -> None:
+    task = {"kind": "causal-lm", "data": "d"}
+    with pytest.raises(UserError, match=r"margin\.log_perplexity: 2 is 639 %; 2 % are 0\.02"):
+        parse_experiment({"conditions": {"model": "m", "task": task}, "margin": {"log_perplexity": 2}}, "toy.yaml")
 
 
 ANY_YAML = st.recursive(

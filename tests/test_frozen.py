@@ -2,7 +2,7 @@
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from conftest import MakeExperiment
 from loralab.engine.frozen import frozen_weights_light
 from loralab.experiment import Trial
+from loralab.memory import NoRoomError, in_parts_that_fit
 from loralab.methods import Full, Lora, Method
 from loralab.plan import certain_trials
 from loralab.pretrained import Loaded
@@ -68,6 +69,23 @@ def test_nothing_is_rounded_where_training_would_see_it(method: Method, precisio
     network = adapted(method)
     with frozen_weights_light(network, method, precision, lambda: pytest.fail("nothing is to be built anew")):
         assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+
+
+def test_where_there_is_no_room_for_the_whole_weights_smaller_batches_are_not_tried() -> None:
+    """They would train again, and meet the same end."""
+    tried = []
+
+    def no_room() -> NoReturn:
+        raise MemoryError
+
+    def work(size: int) -> None:
+        tried.append(size)
+        with frozen_weights_light(adapted(LORA), LORA, "bfloat16", no_room):
+            pass
+
+    with pytest.raises(NoRoomError, match="training fitted"):
+        in_parts_that_fit(8, work)
+    assert tried == [8]
 
 
 def trial(make: MakeExperiment, arm: str) -> Trial:

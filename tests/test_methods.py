@@ -17,7 +17,7 @@ from transformers import (
 
 from loralab.errors import UserError
 from loralab.measure import count_parameters
-from loralab.methods import BitFit, Full, HeadOnly, Lora, Untouched
+from loralab.methods import BitFit, Full, HeadOnly, Lora, Peft, Untouched
 from loralab.methods.targets import ROLES, target_modules
 from loralab.pretrained import Loaded, head_modules
 
@@ -167,6 +167,17 @@ def test_weights_are_decayed_but_biases_and_norms_are_not() -> None:
     assert all("bias" in name or "LayerNorm" in name for name in kept)
     assert not [name for name in decayed if "bias" in name]
     assert kept | decayed == parameters.keys()
+
+
+def test_the_factors_of_ia3_whose_neutral_value_is_one_are_not_decayed() -> None:
+    from loralab.engine.optimise import _groups
+
+    network = Peft.model_validate({"peft_type": "IA3"}).adapt(loaded(BertConfig(**SMALL)))
+    trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    factors = {id(weight) for name, weight in trained.items() if "ia3" in name}
+    assert factors
+    for group in _groups(trained, dict.fromkeys(trained, 1e-3), weight_decay=0.01):
+        assert not group["weight_decay"] or factors.isdisjoint(map(id, group["params"]))
 
 
 def by_decay(group: dict[str, Any]) -> float:

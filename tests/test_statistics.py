@@ -269,6 +269,12 @@ def test_an_undecided_arm_far_beyond_the_margin_is_worth_more_seeds() -> None:
     assert seeds_needed(far, margin=0.02, level=0.0125) is not None
 
 
+def test_an_arm_that_other_seeds_may_move_far_beyond_the_margin_is_worth_more_of_them() -> None:
+    """4.5 points worse after three seeds, 8 in truth: twelve seeds would mostly show it, though 500 items are few."""
+    gain = Estimate(-0.045, 3, 500, seed_variance=9e-4, item_variance=1.5e-4, interaction=1e-5)
+    assert not is_beyond_seeds(gain, margin=0.02, level=0.0125)
+
+
 def test_as_many_seeds_as_are_said_to_be_needed_decide() -> None:
     gain = Estimate(0.0, 3, 1000, seed_variance=1e-4, item_variance=1e-5, interaction=5e-6)
     needed = seeds_needed(gain, margin=0.02, level=0.05)

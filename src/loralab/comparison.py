@@ -123,17 +123,23 @@ def _compare(experiment: Experiment, results: Results, seeds: tuple[int, ...]) -
     tried = Counter(trial.arm for trial in tuning if trial.id in results)
     untouched = {UNTOUCHED: _by_seed(of_arm[UNTOUCHED])}
     fairness = examine(measured, {name: tried[name] or 1 for name in arms})
+    missing = tuple(trial for trial in (*tuning, *wanted) if trial.id not in results)
     return Comparison(
         experiment=experiment,
         arms=arms,
         untouched=_summarise(UNTOUCHED, None, of_arm[UNTOUCHED], untouched, experiment, {}),
         tuning=tuple(result for result in results.values() if result.trial.stage == "tuning"),
         seeds=seeds,
-        missing=tuple(trial for trial in (*tuning, *wanted) if trial.id not in results),
+        missing=missing,
         fairness=fairness,
-        recommendation=recommend(arms, experiment.baseline, experiment.prefer, is_fair=fairness.is_fair),
+        recommendation=recommend(
+            arms, experiment.baseline, experiment.prefer, is_fair=fairness.is_fair, is_finished=not missing
+        ),
         forgetting=forgetting(
-            measured, next(iter(untouched[UNTOUCHED].values()), None), experiment.conditions.task, DESCRIPTIVE_DRAWS
+            {name: {} if arms[name].is_void else found for name, found in measured.items()},
+            next(iter(untouched[UNTOUCHED].values()), None),
+            experiment.conditions.task,
+            DESCRIPTIVE_DRAWS,
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -38,8 +39,8 @@ class Conditions(Settings):
 
     model: str  # a folder, a hub id, or `package:NAME` for a model that comes with pip
     task: Task
-    epochs: PositiveInt | None = None  # three, where steps aren't given either
-    steps: PositiveInt | None = None  # optimizer steps, instead of epochs
+    epochs: Annotated[int, Field(gt=0, le=10_000)] | None = None  # three, where steps aren't given either
+    steps: Annotated[int, Field(gt=0, le=10_000_000)] | None = None  # optimizer steps, instead of epochs
     batch_size: PositiveInt = 8  # texts in a forward pass,
     batch_tokens: PositiveInt | None = None  # or fewer, where they would be more tokens than these, padding counted
     accumulation: PositiveInt = 1  # forward passes in an optimizer step
@@ -103,6 +104,8 @@ def _usual_arms_of(read: Mapping[str, Any]) -> dict[str, Any]:
 
 
 AUTO_LOOKS = (3, 5, 8, 12)
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+MOST_LOG = 0.5  # a margin on the log scale, 65 %: more is meant in per cent
 MOST_SEEDS = 1000  # a larger number is a mistake, and would take all memory before anyone is told
 
 
@@ -185,6 +188,12 @@ class Experiment(Settings):
             yield f"baseline: no arm is called {self.baseline!r}; the arms are {names}: keep it, or name another"
         if UNTOUCHED in self.arms:
             yield f"arms.{UNTOUCHED}: the name is kept for the model before any training"
+        for name in self.arms:
+            alike = [other for other in self.arms if other.casefold() == name.casefold()]
+            if alike[0] != name:
+                yield f"arms.{name}: differs from {alike[0]} in case alone, and both would share files on some systems"
+            if name.endswith(".") or name.partition(".")[0].casefold() in RESERVED:
+                yield f"arms.{name}: no file can have this name on Windows; choose another"
         tries = {name: len(arm.learning_rates) for name, arm in self.arms.items() if arm.is_tuned}
         if len(set(tries.values())) > 1:
             counts = ", ".join(f"{name} has {count}" for name, count in tries.items())
@@ -212,6 +221,8 @@ class Experiment(Settings):
                 yield f"margin: no metric is called {name!r}; there are {', '.join(metrics)}"
             elif metrics[name].scale == "share" and given >= 1:
                 yield f"margin.{name}: {given:g} is {100 * given:g} points; {given:g} points are {given / 100:g}"
+            elif metrics[name].scale == "log" and given >= MOST_LOG:
+                yield f"margin.{name}: {given:g} is {100 * math.expm1(given):,.0f} %; {given:g} % are {given / 100:g}"
         if self.primary is not None and self.primary not in metrics:
             yield f"primary: {unknown_name('metric', self.primary, list(metrics))}"
 

@@ -40,7 +40,10 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
         if merge and measurement.trial.method.saves_adapter:
             lines = _merge(measurement, folder, draft)
         else:
-            shutil.copytree(folder / measurement.saved.folder, draft)
+            source = folder / measurement.saved.folder
+            if any(place.is_symlink() for place in (source, *source.rglob("*"))):
+                raise UserError(f"{source} holds links to elsewhere, which an export doesn't follow")
+            shutil.copytree(source, draft)
             lines = measurement.saved.loading.replace(f'"{measurement.saved.folder}"', f'"{to.name}"')
         if to.exists():
             to.rmdir()

@@ -21,9 +21,15 @@ Changes = Mapping[str, Any]  # dotted place -> new value, such as {"conditions.m
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people expect it: `1e-5` is a number (as in YAML 1.2), and a key given twice is an error."""
+    """YAML as people expect it: `1e-5` is a number and `yes` a word (as in YAML 1.2), a key given twice an error."""
 
 
+_BOOL, _MERGE = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:merge"
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, form) for tag, form in resolvers if tag != _BOOL]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
@@ -32,7 +38,7 @@ _Loader.add_implicit_resolver(
 
 
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
     twice = next((key for position, key in enumerate(keys) if key in keys[:position]), None)
     if twice is not None:
         raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)

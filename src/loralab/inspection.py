@@ -16,7 +16,7 @@ from loralab.methods import Method
 from loralab.pretrained import Loaded, load_tokenizer, most_positions
 from loralab.progress import Watch
 from loralab.results import Parameters
-from loralab.tasks import Task
+from loralab.tasks import Classification, Task
 from loralab.tasks.examples import Examples
 
 if TYPE_CHECKING:
@@ -86,18 +86,20 @@ def inspect_arms(experiment: Experiment, watch: Watch) -> dict[str, Parameters]:
 def _inspected(subject: Subject, method: Method, examples: Examples) -> Parameters:
     """Adapt a model; the network is gone before the next one is loaded."""
     loaded = subject.load()
-    _check_tokens(loaded, examples)
+    _check_tokens(loaded, examples, subject)
     network = method.adapt(loaded)
     _check_positions(network, loaded, subject.conditions.task)
     return count_parameters(network)
 
 
-def _check_tokens(loaded: Loaded, examples: Examples) -> None:
-    """Raise UserError where the tokenizer makes tokens for which the model has no embedding."""
+def _check_tokens(loaded: Loaded, examples: Examples, subject: Subject) -> None:
+    """Raise UserError where the tokenizer makes tokens, or padding, for which the model has no embedding."""
     known = loaded.network.get_input_embeddings().num_embeddings
-    if examples.highest_token >= known:
+    padding = subject.tokenizer.pad_token_id if isinstance(subject.conditions.task, Classification) else None
+    highest = max(examples.highest_token, padding or 0)
+    if highest >= known:
         raise UserError(
-            f"model: its tokenizer makes token {examples.highest_token} of the data, and it has {known} embeddings\n"
+            f"model: its tokenizer makes token {highest} of the data or of padding, and it has {known} embeddings\n"
             "  give the model its own tokenizer, or embeddings for all tokens (resize_token_embeddings), and save it"
         )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # What the tasks write: nothing else is carried out, since the folder may come from anybody.
 _PACKAGES = ("transformers", "peft")
-_ARGUMENTS = ("num_labels", "id2label", "dtype", "pad_token_id")
+_ARGUMENTS = ("num_labels", "id2label", "label2id", "dtype", "pad_token_id")
 
 
 def load_saved(measurement: Measurement, folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:

@@ -155,6 +155,10 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in OUT_OF_MEMORY)
 
 
+class NoRoomError(MemoryError):
+    """Memory ran out for something that smaller parts would not spare."""
+
+
 def in_parts_that_fit(size: int, work: Callable[[int], T]) -> T:
     """Return what `work` gives with parts of `size`, or of half that, down to one, where memory runs out.
 
@@ -164,7 +168,7 @@ def in_parts_that_fit(size: int, work: Callable[[int], T]) -> T:
         try:
             return work(size)
         except Exception as error:  # libraries have many types for it; what isn't it is raised again
-            if size == 1 or not is_out_of_memory(error):
+            if size == 1 or isinstance(error, NoRoomError) or not is_out_of_memory(error):
                 raise
         size = (size + 1) // 2
         release_memory()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from statistics import fmean
 
 from loralab.experiment import Price
 from loralab.methods import Lora, Untouched
@@ -27,6 +28,8 @@ class NoReason(Enum):
 
     NO_BASELINE = "no baseline"
     NOT_FAIR = "not fair"
+    UNFINISHED = "unfinished"
+    ONE_SEED = "one seed"
     UNDECIDED = "undecided"
     UNKNOWN_PRICE = "unknown price"
 
@@ -59,12 +62,14 @@ class Recommendation:
     break_evens: tuple[BreakEven, ...]
 
 
-def recommend(arms: Mapping[str, ArmSummary], baseline: str, prefer: Price, *, is_fair: bool) -> Recommendation:
+def recommend(
+    arms: Mapping[str, ArmSummary], baseline: str, prefer: Price, *, is_fair: bool, is_finished: bool
+) -> Recommendation:
     """Recommend the cheapest of the baseline and the arms shown to be non-inferior to it.
 
     Void arms are left out, and those of which a final trial failed: seeds that survived don't speak for the others.
-    Nothing is recommended where the comparison wasn't fair, and where the baseline is all that could be while some arm
-    is undecided.
+    Nothing is recommended where the comparison wasn't fair or isn't finished, after one seed, which doesn't tell what
+    another would change, and where the baseline is all that could be while some arm is undecided.
     """
     price = next(cost for cost in COSTS if cost.name == _QUANTITIES[prefer])
     usable = {name: arm for name, arm in arms.items() if arm.measurements and not arm.is_void and not arm.failures}
@@ -74,7 +79,7 @@ def recommend(arms: Mapping[str, ArmSummary], baseline: str, prefer: Price, *, i
     undecided = tuple(
         name for name, arm in usable.items() if arm.verdict and arm.verdict.margin_answer is MarginAnswer.UNDECIDED
     )
-    reason = _reason(eligible, baseline, undecided, price, is_fair=is_fair)
+    reason = _reason(eligible, baseline, undecided, price, is_fair=is_fair, is_finished=is_finished)
     if reason is not None:
         return Recommendation(price, None, reason, None, None, undecided, ())
     first, *rest = sorted(eligible, key=lambda name: eligible[name].costs[price.name].mean)
@@ -90,33 +95,47 @@ def recommend(arms: Mapping[str, ArmSummary], baseline: str, prefer: Price, *, i
 
 
 def _reason(
-    eligible: Mapping[str, ArmSummary], baseline: str, undecided: tuple[str, ...], price: Quantity, *, is_fair: bool
+    eligible: Mapping[str, ArmSummary],
+    baseline: str,
+    undecided: tuple[str, ...],
+    price: Quantity,
+    *,
+    is_fair: bool,
+    is_finished: bool,
 ) -> NoReason | None:
-    if baseline not in eligible:
-        return NoReason.NO_BASELINE
-    if not is_fair:
-        return NoReason.NOT_FAIR
-    if len(eligible) == 1 and undecided:
-        return NoReason.UNDECIDED
-    if any(price.name not in arm.costs for arm in eligible.values()):
-        return NoReason.UNKNOWN_PRICE
-    return None
+    """Return the first reason against recommending anything, if there is one."""
+    reasons = {
+        NoReason.NO_BASELINE: baseline not in eligible,
+        NoReason.NOT_FAIR: not is_fair,
+        NoReason.UNFINISHED: not is_finished,
+        NoReason.ONE_SEED: any(arm.verdict is not None and arm.verdict.gain.seeds == 1 for arm in eligible.values()),
+        NoReason.UNDECIDED: len(eligible) == 1 and bool(undecided),
+        NoReason.UNKNOWN_PRICE: any(price.name not in arm.costs for arm in eligible.values()),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _break_evens(arm: ArmSummary, baseline: ArmSummary) -> list[BreakEven]:
     """Return where adapters begin to need less disk than whole models, and where slower scoring eats up saved time."""
     found = []
-    own, base = ({name: spread.mean for name, spread in one.costs.items()} for one in (arm, baseline))
+    shared = [seed for seed in arm.measurements if seed in baseline.measurements]
+    own, base = (_means(one, shared) for one in (arm, baseline))
     if _is_adapter(arm) and not _is_adapter(baseline) and own["saved_bytes"] < base["saved_bytes"]:
         counted = next(iter(arm.measurements.values())).parameters
-        shared = BYTES_A_WEIGHT * (counted.total - counted.trainable)  # the base model, once for all tasks
-        found.append(BreakEven(Turn.STORAGE, math.floor(shared / (base["saved_bytes"] - own["saved_bytes"])) + 1))
+        once = BYTES_A_WEIGHT * (counted.total - counted.trainable)  # the base model, for all tasks
+        found.append(BreakEven(Turn.STORAGE, math.floor(once / (base["saved_bytes"] - own["saved_bytes"])) + 1))
     saved = base["training_seconds"] - own["training_seconds"]
     slower = own["serving_seconds"] - base["serving_seconds"]
     serving = arm.ratios["serving_seconds"].interval
     if _is_scored_apart(arm) and saved > 0 and serving is not None and serving[0] > 1:
         found.append(BreakEven(Turn.SERVING, math.ceil(saved / slower)))
     return found
+
+
+def _means(arm: ArmSummary, seeds: Sequence[int]) -> dict[str, float]:
+    """Return the mean of every cost over `seeds`, as far as it is known."""
+    known = {name: [one.values[seed] for seed in seeds if seed in one.values] for name, one in arm.costs.items()}
+    return {name: fmean(values) for name, values in known.items() if values}
 
 
 def _is_scored_apart(arm: ArmSummary) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PureWindowsPath
 from typing import Annotated, Literal
 
-from pydantic import Discriminator
+from pydantic import AfterValidator, Discriminator
 
 from loralab.experiment import Trial
 from loralab.settings import Settings
@@ -111,10 +112,18 @@ class Course(Settings):
     resumed: tuple[int, ...] = ()  # steps after which it was stopped, and went on from a checkpoint
 
 
+def _inside(folder: str) -> str:
+    """Refuse a place outside: a results folder may come from anybody."""
+    place = PureWindowsPath(folder)  # which splits at both kinds of slashes
+    if place.drive or place.root or ".." in place.parts:
+        raise ValueError("is no folder inside the results folder")
+    return folder
+
+
 class Saved(Settings):
     """A model on disk."""
 
-    folder: str  # relative to the results folder
+    folder: Annotated[str, AfterValidator(_inside)]  # relative to the results folder
     bytes: int  # of the model's files, the tokenizer's left out
     loading: str  # the Python lines that load it
 

@@ -134,13 +134,18 @@ def _rows_of(whole: Any) -> list[Row] | None:
 def _read_csv(path: Path, content: bytes, columns: Columns) -> Table:
     text = _decode(path, content)
     delimiter = _delimiter(text.lstrip().partition("\n")[0], path.suffix.lower())
+    plain = None
+    if delimiter == "\t":  # between tabs, quotes are often mere characters, and a line is a row (GLUE's files)
+        with suppress(UserError):
+            plain = _csv_table(path, text, columns, delimiter, csv.QUOTE_NONE)
     try:
-        return _csv_table(path, text, columns, delimiter, csv.QUOTE_MINIMAL)
+        quoted = _csv_table(path, text, columns, delimiter, csv.QUOTE_MINIMAL)
     except UserError:
-        if delimiter == "\t":  # between tabs, quotes are often mere characters, and a line is a row (GLUE's files)
-            with suppress(UserError):
-                return _csv_table(path, text, columns, delimiter, csv.QUOTE_NONE)
+        if plain is not None:
+            return plain
         raise
+    swallowed = any("\t" in value and "\n" in value for row in quoted.rows for value in row.values())
+    return plain if plain is not None and swallowed else quoted
 
 
 def _delimiter(header: str, ending: str) -> str:

@@ -62,6 +62,9 @@ def _alike(values: Values, names: Sequence[str], source: str) -> tuple[Values, S
     read = _reading(every)
     labels = {split: [read(value) for value in found] for split, found in values.items()}
     if read is _truth:
+        if sorted(name.casefold() for name in names) == sorted(_TRUTH):  # in the order that was given
+            places = [_TRUTH[name.casefold()] for name in names]
+            return {split: [places.index(label) for label in found] for split, found in labels.items()}, names
         return labels, names or tuple(_TRUTH)
     _refuse_regression(labels, bool(names), source)
     return labels, names

@@ -105,9 +105,13 @@ def _bytes(tensors: Iterable[torch.Tensor]) -> int:
 def _groups(
     parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float], weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Return a group for every learning rate and decay. Biases and the weights of norms are vectors: not decayed."""
+    """Return a group for every learning rate and decay.
+
+    Biases, the weights of norms and the factors of IA3, whose neutral value is one, are vectors: not decayed.
+    """
     grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
-        decay = weight_decay if parameter.ndim > 1 else 0.0
+        is_matrix = parameter.ndim > 1 and min(parameter.shape) > 1  # IA3 keeps its vectors as (1, n) or (n, 1)
+        decay = weight_decay if is_matrix else 0.0
         grouped.setdefault((rates[name], decay), []).append(parameter)
     return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in grouped.items()]

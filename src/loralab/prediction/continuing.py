@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loralab.errors import UserError
-from loralab.pretrained import most_positions
+from loralab.pretrained import context_length, text_start
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,10 +22,11 @@ def continuation(model: Any, tokenizer: PreTrainedTokenizerBase, text: str, toke
     if room is not None and tokens >= room:
         raise UserError(f"tokens: this model has {room} positions, text and all; ask for at most {room - 1}")
     read: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    own = [] if (start := text_start(tokenizer)) is None else [start]
     if room is not None:
-        read = read[-(room - tokens) :]
-    # As before a document in training, but only where there is nothing else to go on from.
-    added = _likeliest(model, tokenizer, read or [tokenizer.eos_token_id], tokens)
+        read = read[-(room - tokens - len(own)) :]
+    # As before a document in training; an end-of-text token only where there is nothing else to go on from.
+    added = _likeliest(model, tokenizer, [*own, *read] or [tokenizer.eos_token_id], tokens)
     # Of the new tokens alone, some tokenizers would drop the space before the first word.
     before, after = (tokenizer.decode(piece, clean_up_tokenization_spaces=False) for piece in (read, read + added))
     return str(after[len(before) :])
@@ -51,8 +52,8 @@ def _likeliest(model: Any, tokenizer: PreTrainedTokenizerBase, context: list[int
 
 def _positions(model: Any) -> int | None:
     """Return how many tokens the model can read, or None where nothing limits it."""
-    most = most_positions(model) or getattr(model.config, "max_position_embeddings", None)
+    most = context_length(model)
     if most is None:
         return None
     prefix = getattr(getattr(model, "active_peft_config", None), "num_virtual_tokens", None)
-    return int(most) - int(prefix or 0)
+    return most - int(prefix or 0)

@@ -1,6 +1,6 @@
 """Pretrained models: from the name in an experiment file to a folder, its configuration, and a loaded network."""
 
-from loralab.pretrained.loading import load_model, load_tokenizer
+from loralab.pretrained.loading import load_model, load_tokenizer, text_start
 from loralab.pretrained.locating import (
     PACKAGE_SCHEME,
     PACKAGED,
@@ -10,7 +10,14 @@ from loralab.pretrained.locating import (
     locate,
     revision,
 )
-from loralab.pretrained.networks import Loaded, head_modules, most_positions, parts_of, reads_last_token
+from loralab.pretrained.networks import (
+    Loaded,
+    context_length,
+    head_modules,
+    most_positions,
+    parts_of,
+    reads_last_token,
+)
 
 __all__ = [
     "PACKAGED",
@@ -18,6 +25,7 @@ __all__ = [
     "UNKNOWN_REVISION",
     "Loaded",
     "PackagedModel",
+    "context_length",
     "head_modules",
     "is_on_hub",
     "load_model",
@@ -27,4 +35,5 @@ __all__ = [
     "parts_of",
     "reads_last_token",
     "revision",
+    "text_start",
 ]

@@ -39,12 +39,18 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def text_start(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the token that the tokenizer itself puts before every text, as those of Llama and Gemma do, or None."""
+    first = tokenizer("", verbose=False)["input_ids"][:1]
+    return tokenizer.bos_token_id if first == [tokenizer.bos_token_id] else None
+
+
 def load_model(auto_class: Any, model: str, peft_task: str, *, has_head: bool = True, **settings: Any) -> Loaded:
     """Load `model` in float32, and find its head, which the network of a language model hasn't (`has_head`).
 
-    The head is what the checkpoint lacked, or held in another shape: these parameters were drawn at random just now,
-    so the seed must have been set before. A checkpoint that already carries a fitting head lacks nothing; then the head
-    is everything outside the base model. Raises UserError where the checkpoint doesn't fill the base model, or without
+    The head is everything outside the base model, and what the checkpoint lacked within it, such as a pooler. What the
+    checkpoint lacked, or held in another shape, was drawn at random just now, so the seed must have been set before.
+    Raises UserError where the checkpoint doesn't fill the base model, or without
     a head not the whole network, and where a network without a head is no language model.
 
     `dtype` is always given: transformers 5 would otherwise load a bfloat16 checkpoint in bfloat16.
@@ -69,7 +75,9 @@ def load_model(auto_class: Any, model: str, peft_task: str, *, has_head: bool = 
     base = {name for name in names if name.startswith(f"{network.base_model_prefix}.")}
     _check_base(model, network.config.model_type, base, missing, mismatched)
     drawn = missing | mismatched
-    return Loaded(network, frozenset(drawn or set(names) - base), peft_task, is_head_drawn=bool(drawn))
+    # Where a part of the head fits, it is trained with what was drawn: PEFT (0.21) would wrap the one inside the other.
+    head = drawn | (set(names) - base)
+    return Loaded(network, frozenset(head), peft_task, is_head_drawn=bool(drawn))
 
 
 def _check_base(model: str, model_type: str, base: set[str], missing: set[str], mismatched: set[str]) -> None:

@@ -42,6 +42,12 @@ def most_positions(network: PreTrainedModel) -> int | None:
     return None
 
 
+def context_length(network: Any) -> int | None:
+    """Return how many tokens a decoder reads at once, by its table of positions or its configuration; None: any."""
+    configured = getattr(network.config.get_text_config(), "max_position_embeddings", None)
+    return most_positions(network) or (int(configured) if configured else None)
+
+
 # Decoders whose output layer makes the logits of the last hidden state, and nothing else is done to either (Cohere
 # scales them; Gemma 2 bends them, and Gemma 3 where its configuration says so).
 _PLAIN_OUTPUT = (

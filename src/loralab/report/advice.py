@@ -5,11 +5,13 @@ from __future__ import annotations
 from loralab.comparison import Comparison
 from loralab.recommendation import BreakEven, NoReason, Turn
 from loralab.report import numbers
+from loralab.report.content import items
 
 RULE = (
     "The rule: of the baseline and the arms shown to be non-inferior to it, the one that costs least in what the "
     "experiment prefers; void arms, and those with failed trials, are left out. Nothing is recommended where the "
-    "comparison is not fair, where a price is unknown, or where only the baseline qualifies while some are undecided."
+    "comparison is not fair or not finished, after one seed, where a price is unknown, or where only the baseline "
+    "qualifies while some are undecided."
 )
 
 
@@ -48,7 +50,7 @@ def recommendation(comparison: Comparison) -> list[str]:
         lines.append(f"Not considered, since trials failed: {', '.join(failed)}.")
     if found.undecided:
         lines.append(f"Undecided, and so not considered: {', '.join(found.undecided)}.")
-    return [*lines, *(_turns(found.arm, baseline.name, even) for even in found.break_evens)]
+    return [*lines, *(_turns(found.arm, baseline.name, even, items(comparison)) for even in found.break_evens)]
 
 
 def _why_not(comparison: Comparison) -> str:
@@ -58,6 +60,10 @@ def _why_not(comparison: Comparison) -> str:
             return f"{comparison.baseline.name}, the baseline, has no measurement, failed trials, or is void"
         case NoReason.NOT_FAIR:
             return "the arms were not compared fairly"
+        case NoReason.UNFINISHED:
+            return "the comparison isn't finished"
+        case NoReason.ONE_SEED:
+            return "after one seed it isn't known what another would change"
         case NoReason.UNKNOWN_PRICE:
             return f"of some arm it is unknown what it costs in {found.price.phrase}"
         case _:
@@ -68,13 +74,13 @@ def _listed(undecided: tuple[str, ...]) -> str:
     return f"{', '.join(undecided)} {'is' if len(undecided) == 1 else 'are'} undecided"
 
 
-def _turns(arm: str, baseline: str, even: BreakEven) -> str:
+def _turns(arm: str, baseline: str, even: BreakEven, what: str) -> str:
     if even.turn is Turn.STORAGE:
         return (
             f"From {even.count:,} tasks on, adapters of {arm} beside one base model need less disk than as many models "
             f"of {baseline}."
         )
     return (
-        f"Unmerged, {arm} scores slower: after about {numbers.about(even.count)} scored the training time that it "
+        f"Unmerged, {arm} scores slower: after about {numbers.about(even.count)} {what} the training time that it "
         "saved is spent; merging the adapter avoids it."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loralab.comparison import Comparison
 from loralab.report import numbers
-from loralab.report.content import items, primary, why_missing, why_not_judged
+from loralab.report.content import items, of_seeds, primary, why_missing, why_not_judged
 from loralab.statistics.decisions import Direction, MarginAnswer, Verdict
 from loralab.summary import ArmSummary
 from loralab.tasks.metrics import Metric
@@ -41,7 +41,8 @@ def _beside(arm: ArmSummary, comparison: Comparison) -> str:
         for name, what in (("training_seconds", "the training time"), ("training_memory", "the memory"))
         if name in arm.ratios
     ]
-    return f"{arm.name} {_shown(arm, arm.verdict, primary(comparison))}, in {' and '.join(costs)}"
+    told = f"{arm.name}{of_seeds(arm)} {_shown(arm, arm.verdict, primary(comparison))}"
+    return f"{told}, in {' and '.join(costs)}"
 
 
 def _shown(arm: ArmSummary, verdict: Verdict, metric: Metric) -> str:

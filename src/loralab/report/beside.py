@@ -9,6 +9,7 @@ from loralab.folder import flat
 from loralab.report import content, numbers
 from loralab.report.conditions import facts
 from loralab.report.content import Table
+from loralab.report.limits import faults
 from loralab.report.rendering import render
 from loralab.summary import COSTS, ArmSummary
 
@@ -25,7 +26,7 @@ def outcomes(runs: Runs) -> Table:
         for run, found in runs.items()
         if arm in found.arms
     ]
-    return Table(["Arm", "Experiment", "Score", "less baseline (95 %)", "Margin", "Time", "Memory"], rows)
+    return Table(["Arm", "Experiment", "Score", "vs baseline (95 %)", "Margin", "Time", "Memory"], rows)
 
 
 def _outcome(arm: ArmSummary, comparison: Comparison) -> list[str]:
@@ -79,6 +80,7 @@ def meaning(runs: Runs) -> list[str]:
         "Each difference is from the baseline of its own experiment, within which everything was shared; between two "
         "experiments, figures also differ by the conditions that stand below."
     ]
+    lines += [f"{run}: {line}" for run, found in runs.items() for line in faults(found)]
     metrics = {content.primary(found).phrase for found in runs.values()}
     if len(metrics) > 1:
         lines.append(f"They are about different metrics: {', '.join(sorted(metrics))}.")

@@ -75,8 +75,14 @@ def answers(comparison: Comparison) -> Table:
             shown = [_difference(arm, metric), arm.verdict.direction.value, arm.verdict.margin_answer.value]
         if arm.is_void:
             shown = ["void", "void", "void"]
-        rows.append([arm.name, score, *shown])
+        rows.append([arm.name, score + of_seeds(arm), *shown])
     return Table(header, rows)
+
+
+def of_seeds(arm: ArmSummary) -> str:
+    """Say of how many seeds an arm's figures are, where others failed; else nothing."""
+    measured = len(arm.measurements)
+    return f" ({measured} of {measured + len(arm.failures)} seeds)" if arm.failures and measured else ""
 
 
 def bill(comparison: Comparison) -> Table:
@@ -100,7 +106,9 @@ def other_differences(comparison: Comparison) -> Table:
     """Every metric's difference from the baseline with its interval: descriptive, nothing is decided by it."""
     metrics = comparison.experiment.conditions.task.metrics
     rows = [
-        [arm.name, *(_difference(arm, metric) for metric in metrics)] for arm in comparison.others if arm.differences
+        [arm.name, *(_difference(arm, metric) for metric in metrics)]
+        for arm in comparison.others
+        if arm.differences and not arm.is_void
     ]
     return Table([f"vs {comparison.baseline.name}", *(metric.title for metric in metrics)], rows)
 
@@ -126,7 +134,7 @@ def by_seed(comparison: Comparison) -> Table:
     tested = any(arm.mcnemar for arm in comparison.others)
     header = ["Arm", "Seed", f"vs {baseline.name}", *(["McNemar's exact p of right answers"] if tested else [])]
     rows = []
-    for arm in comparison.others:
+    for arm in [arm for arm in comparison.others if not arm.is_void]:
         for seed in [seed for seed in arm.measurements if seed in baseline.measurements]:
             own, base = (one.scores[metric.name].values[seed] for one in (arm, baseline))
             row = [arm.name, str(seed), numbers.difference(own - base, metric)]

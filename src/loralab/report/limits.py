@@ -12,7 +12,7 @@ from loralab.summary import ArmSummary
 
 def caveats(comparison: Comparison) -> list[str]:
     """Say how the answer is meant, what it would take to decide what is open, and what limits it."""
-    lines = [*_unfair(comparison), *_void(comparison)]
+    lines = faults(comparison)
     if comparison.verdicts:
         lines += _sound(comparison)
         lines += [_how_it_is_meant(comparison), *_of_seeds(comparison)]
@@ -26,6 +26,11 @@ def caveats(comparison: Comparison) -> list[str]:
         left = numbers.several(len(comparison.missing), "trial")
         lines.append(f"Still to be carried out: {left}; 'loralab run' goes on from there.")
     return lines
+
+
+def faults(comparison: Comparison) -> list[str]:
+    """Say what spoils the comparison, or an arm of it: this belongs wherever an answer is shown."""
+    return [*_unfair(comparison), *_void(comparison)]
 
 
 def _unfair(comparison: Comparison) -> list[str]:
@@ -82,7 +87,7 @@ def _of_seeds(comparison: Comparison) -> list[str]:
             f"covers test {items(comparison)} alone."
         )
     if comparison.seeds != comparison.experiment.seeds and not comparison.missing:
-        lines.append(f"Seeds ended after {len(comparison.seeds)}: more would add nothing.")
+        lines.append(f"Seeds ended after {len(comparison.seeds)}: more would hardly decide more.")
     return lines
 
 
@@ -94,11 +99,17 @@ def _what_it_would_take(name: str, verdict: Verdict, comparison: Comparison) -> 
     shown = f"differences from {numbers.amount(least, metric)} on are mostly shown"
     if metric.scale == "share" and least >= 1:
         shown = "hardly any difference is shown"
-    seeds, more_items = seeds_needed(gain, margin, level), items_needed(gain, margin, level)
+    seeds = seeds_needed(gain, margin, level)
+    # One seed doesn't tell how much seeds differ, which more items would leave.
+    more_items = items_needed(gain, margin, level) if gain.seeds > 1 else None
     ways = ([f"{seeds} seeds"] if seeds else []) + ([f"{more_items:,} test {items(comparison)}"] if more_items else [])
     if not ways and (both := both_needed(gain, margin, level)):
         ways = [f"{both[0]} seeds and {both[1]:,} test {items(comparison)} together"]
-    would = f"{' or '.join(ways)} would decide it" if ways else "no larger design at hand would decide it"
+    would = (
+        f"{' or '.join(ways)} would decide it in four of five such experiments"
+        if ways
+        else "no larger design at hand would decide it"
+    )
     if ways and not seeds and is_beyond_seeds(gain, margin, level):
         would += ", and no number of seeds on these"
     return f"{name} is undecided: with this design, {shown}; if the difference stays as it is, {would}."

@@ -9,6 +9,7 @@ from loralab.report.answer import sentence
 from loralab.report.charts import answers
 from loralab.report.content import Table, bill
 from loralab.report.content import answers as answer_table
+from loralab.report.limits import faults
 
 
 def html(comparison: Comparison) -> str:
@@ -19,6 +20,7 @@ def html(comparison: Comparison) -> str:
         figure.svg() if figure else "",
         _table(answer_table(comparison)),
         _table(bill(comparison)) if comparison.measurements else "",
+        *(f"<p><strong>{escape(line)}</strong></p>" for line in faults(comparison)),
     ]
     return "\n".join(parts)
 

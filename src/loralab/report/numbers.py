@@ -48,8 +48,8 @@ def relative(value: float) -> float:
 def _perplexity(value: float, beside: float | None = None) -> str:
     """Write it to about four digits, or to as many decimals as what stands beside it."""
     size = value if beside is None else beside
-    if math.isinf(size):
-        return "∞"
+    if size >= 1e6:  # of a training that exploded
+        return "∞" if math.isinf(size) else f"{value:.1e}"
     return f"{value:,.{0 if size >= 1000 else 1 if size >= 100 else 2}f}"
 
 
@@ -93,7 +93,7 @@ def margin(value: float, metric: Metric) -> str:
 def bare_margin(value: float, metric: Metric) -> str:
     """Write a margin without the word for its unit."""
     if metric.scale == "log":
-        return f"{100 * math.expm1(value):.2g} %"
+        return f"{100 * math.expm1(value):.3g} %"
     return f"{100 * value:.4g}" if metric.scale == "share" else f"{value:g}"
 
 

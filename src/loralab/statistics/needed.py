@@ -61,15 +61,17 @@ def both_needed(gain: Estimate, margin: float, level: float) -> tuple[int, int] 
 def is_beyond_seeds(gain: Estimate, margin: float, level: float) -> bool:
     """Tell whether the items' error alone would leave the margin open, so that no number of seeds would decide it.
 
-    It must exceed the margin, and the distance that the gain has from it now.
+    It must exceed the margin, and the distance from it that the gain may still turn out to have, now that other seeds
+    would change it.
     """
     if gain.seeds == 1:
         return False
-    return replace(gain, seed_variance=0.0).reach(level) > max(margin, abs(gain.value + margin))
+    of_items, of_seeds = replace(gain, seed_variance=0.0).reach(level), replace(gain, item_variance=0.0).reach(level)
+    return of_items > max(margin, abs(gain.value + margin) + of_seeds)
 
 
 def are_settled(verdicts: Iterable[Verdict]) -> bool:
-    """Tell whether more seeds would add nothing: every arm is decided, or its items forbid it."""
+    """Tell whether more seeds would hardly decide more: every arm is decided, or its items forbid it."""
     return all(
         verdict.margin_answer is not MarginAnswer.UNDECIDED
         or is_beyond_seeds(verdict.at_margin, verdict.margin, verdict.level)

@@ -152,9 +152,14 @@ class CausalLM(Settings):
         import transformers
 
         loaded = pretrained.load_model(getattr(transformers, AUTO_CLASS), model, peft_task="CAUSAL_LM", has_head=False)
-        most = pretrained.most_positions(loaded.network)
+        most = pretrained.context_length(loaded.network)
         if most is not None and self.block_size > most:
-            raise UserError(f"task.block_size: this model has {most} positions, fewer than {self.block_size} tokens")
+            raise UserError(f"task.block_size: this model reads at most {most} tokens, not {self.block_size}")
+        if loaded.network.config.model_type.startswith("gemma"):
+            raise UserError(
+                "model: a Gemma reads nothing well that its own first token doesn't stand before, which windows from "
+                "the middle of a document lack\n  take another decoder, or compare it as a classifier"
+            )
         if loaded.network.config.pad_token_id is None:
             loaded.network.config.pad_token_id = tokenizer.pad_token_id
         return loaded

@@ -132,11 +132,12 @@ class Classification(Settings):
             id2label=dict(enumerate(data.label_names)),
             label2id={name: index for index, name in enumerate(data.label_names)},
         )
-        most = pretrained.most_positions(loaded.network)
+        is_decoder = pretrained.reads_last_token(loaded.network)  # an encoder's relative positions know no end
+        most = (pretrained.context_length if is_decoder else pretrained.most_positions)(loaded.network)
         if most is not None and self.max_length > most:
-            raise UserError(f"task.max_length: this model has {most} positions, fewer than {self.max_length} tokens")
+            raise UserError(f"task.max_length: this model reads at most {most} tokens, not {self.max_length}")
         config = loaded.network.config
-        if config.pad_token_id is None or pretrained.reads_last_token(loaded.network):
+        if config.pad_token_id is None or is_decoder:
             config.pad_token_id = (
                 tokenizer.pad_token_id
             )  # the padding that the batches hold, whatever the checkpoint says
@@ -260,7 +261,8 @@ class Classification(Settings):
             load = f'model = {AUTO_CLASS}.from_pretrained("{folder}")'
             return f"from transformers import {AUTO_CLASS}, AutoTokenizer\n{load}\n{tokenizer}"
         config = network.config
-        arguments = {"num_labels": config.num_labels, "id2label": config.id2label, "dtype": "float32"}
+        labels = {"id2label": config.id2label, "label2id": config.label2id}
+        arguments = {"num_labels": config.num_labels, **labels, "dtype": "float32"}
         if config.pad_token_id is not None:
             arguments["pad_token_id"] = config.pad_token_id
         listed = "".join(f",\n    {name}={value!r}" for name, value in arguments.items())

@@ -52,7 +52,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Stream:
-    """Documents as one sequence of tokens, with an end-of-text token before each and after the last."""
+    """Documents as one sequence of tokens, with a token between them, before each and after the last."""
 
     tokens: Tokens  # (tokens)
     owners: Tokens  # (tokens): the number of the document that a token is of, or NOWHERE

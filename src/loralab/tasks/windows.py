@@ -11,6 +11,7 @@ import numpy as np
 from loralab.data.corpus import Context
 from loralab.data.documents import Documents
 from loralab.errors import UserError
+from loralab.pretrained import text_start
 from loralab.tasks.examples import NOWHERE, Indices, Stream, Windows
 
 if TYPE_CHECKING:
@@ -20,16 +21,17 @@ if TYPE_CHECKING:
 def make_stream(documents: Documents, tokenizer: PreTrainedTokenizerBase, *, last_word: bool = False) -> Stream:
     """Tokenise the documents and join them; `last_word`: find where the last word of each begins.
 
-    A tokenizer's own additions, such as a token for the beginning, are left out: the end-of-text token before each
-    document takes their place.
+    Before each document stands what the tokenizer puts before a text, or where that is nothing, the end-of-text token.
     """
+    start = text_start(tokenizer)
+    between = tokenizer.eos_token_id if start is None else start
     encoded = tokenizer(
         list(documents.texts), add_special_tokens=False, return_offsets_mapping=last_word, verbose=False
     )
     pieces: list[list[int]] = encoded["input_ids"]
     lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
-    begins = np.cumsum(lengths + 1) - lengths  # the first token of each document, an end-of-text token before it
-    tokens = np.full(int(lengths.sum()) + len(pieces) + 1, tokenizer.eos_token_id, dtype=np.int32)
+    begins = np.cumsum(lengths + 1) - lengths  # the first token of each document, what stands between them before it
+    tokens = np.full(int(lengths.sum()) + len(pieces) + 1, between, dtype=np.int32)
     owners = np.full(len(tokens), NOWHERE, dtype=np.int32)
     for number, (begin, piece) in enumerate(zip(begins, pieces, strict=True)):
         tokens[begin : begin + len(piece)] = piece

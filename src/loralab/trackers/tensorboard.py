@@ -21,7 +21,8 @@ class TensorBoard:
 
     def begin(self, trial: Trial) -> None:
         """Open the trial's file, beside those that it has from before it was stopped."""
-        self._writer = SummaryWriter(str(self._folder / trial.id))
+        # Files are named by the second: `add_hparams` opens another one, and may do so in the same.
+        self._writer = SummaryWriter(str(self._folder / trial.id), filename_suffix=".curves")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Write a point of every curve."""

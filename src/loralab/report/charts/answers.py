@@ -15,7 +15,7 @@ from loralab.tasks.metrics import Metric
 ROW = 34  # pixels
 DECISIONS = {
     MarginAnswer.EQUIVALENT: "#2f8f4e",
-    MarginAnswer.NON_INFERIOR: "#2f8f4e",
+    MarginAnswer.NON_INFERIOR: "#3f7fc2",
     MarginAnswer.INFERIOR: "#c2483f",
     MarginAnswer.UNDECIDED: "#8a8a8a",
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import altair as alt
 
 from loralab.comparison import Comparison
 from loralab.report import content, numbers
 from loralab.report.charts.answers import as_shown
-from loralab.report.charts.figure import HEIGHT, SHARES, Figure, Panels, arm_colour, score_axis, values
+from loralab.report.charts.figure import FAR_APART, HEIGHT, SHARES, Figure, Panels, arm_colour, score_axis, values
 from loralab.results import Point
 
 
@@ -60,7 +61,7 @@ def curves(comparison: Comparison) -> Figure | None:
 def learning_rates(comparison: Comparison) -> Figure | None:
     """Validation score of every rate tried."""
     metric = content.tuning_metric(comparison)
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "arm": arm.name,
             "rate": rate,
@@ -77,9 +78,13 @@ def learning_rates(comparison: Comparison) -> Figure | None:
     if not points:
         return None
     title = f"Validation {metric.phrase}"
+    scores = [point["score"] for point in points]
+    # A rate that is far too high may come to a perplexity of thousands, and leave the others on one line.
+    far_apart = metric.scale == "log" and max(scores) / min(scores) > FAR_APART
+    scale = alt.Scale(type="log") if far_apart else alt.Scale(zero=False)
     base = alt.Chart(values(points)).encode(
         x=alt.X("rate:Q", title="Learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=6)),
-        y=alt.Y("score:Q", title=title, scale=alt.Scale(zero=False), axis=score_axis(metric)),
+        y=alt.Y("score:Q", title=title, scale=scale, axis=score_axis(metric)),
         color=arm_colour(comparison),
     )
     order = ["chosen", "tried"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ SHARES = ".2~%"  # as many decimals as it takes: 90.2 % and 90.4 %, but 90 % and
 INK = "currentColor"  # of the text around the chart: dark on light, light on dark, black on paper
 FONT = "Helvetica, Arial, sans-serif"
 STILL_COLUMNS = 2
+FAR_APART = 20  # from this ratio of the largest value to the smallest on, an axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,12 @@ class Figure:
 
 
 def values(points: list[dict[str, Any]]) -> alt.InlineData:
-    """Put the points into the chart itself."""
-    return alt.InlineData(values=points)
+    """Put the points into the chart itself. JSON has no infinity, which an exploded loss comes to: it isn't drawn."""
+    return alt.InlineData(values=[{name: _drawable(value) for name, value in point.items()} for point in points])
+
+
+def _drawable(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def arm_colour(comparison: Comparison) -> Chart:

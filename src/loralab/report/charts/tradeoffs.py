@@ -9,12 +9,11 @@ import altair as alt
 from loralab.comparison import Comparison
 from loralab.report import content, numbers
 from loralab.report.charts.answers import as_shown
-from loralab.report.charts.figure import HEIGHT, Chart, Figure, Panels, arm_colour, score_axis, values
+from loralab.report.charts.figure import FAR_APART, HEIGHT, Chart, Figure, Panels, arm_colour, score_axis, values
 from loralab.summary import COSTS, Quantity
 from loralab.tasks.metrics import Metric
 
 PRICES = ("training_seconds", "training_memory", "trainable_parameters", "saved_bytes")
-FAR_APART = 20  # from this ratio of the largest cost to the smallest on, the axis is logarithmic
 UNITS = {
     "s": ((1, "s"), (60, "min"), (3600, "h")),
     "bytes": ((1, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB")),
@@ -65,7 +64,8 @@ def _panel(comparison: Comparison, metric: Metric, price: Quantity) -> Chart | N
     y = alt.Y(
         "score:Q", title=metric.title, axis=score_axis(metric, tickCount=5), scale=alt.Scale(zero=False, padding=14)
     )
-    front = alt.Chart(values(_front(points, metric))).mark_line(strokeDash=[5, 4], opacity=0.6, color="#888888")
+    sound = [point for point, arm in zip(points, arms, strict=True) if not arm.is_void and not arm.failures]
+    front = alt.Chart(values(_front(sound, metric))).mark_line(strokeDash=[5, 4], opacity=0.6, color="#888888")
     tooltip = [
         alt.Tooltip("arm:N", title="Arm"),
         alt.Tooltip("told_score:N", title=metric.title),

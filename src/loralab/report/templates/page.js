@@ -18,7 +18,7 @@
     room.classList.toggle("many", panels.length > 1);
     for (const panel of panels) {
       const place = added(room, "div", "", "panel");
-      added(place, "h3", panel.titles.join(", "));
+      added(place, "p", panel.titles.join(", "), "title");
       draw(added(place, "div", "", "chart"), panel);
     }
   };
@@ -42,8 +42,12 @@
   };
 
   for (const figure of document.querySelectorAll("figure[data-figure]")) {
-    const { choices, panels } = JSON.parse(figure.querySelector("script").textContent);
     const room = added(figure, "div", "", "panels");
-    if (choices.length) drawChosen(room, choices, panels); else drawAll(room, panels);
+    try {
+      const { choices, panels } = JSON.parse(figure.querySelector("script").textContent);
+      if (choices.length) drawChosen(room, choices, panels); else drawAll(room, panels);
+    } catch (error) {
+      room.textContent = `Not drawn: ${error.message}`; // the other figures are
+    }
   }
 })();
