@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -129,16 +129,15 @@ def keep(
     cell: Cell | Sparse | Corpus, folder: Path, draws: int, experiments: int, looks: Sequence[int] = ()
 ) -> dict[str, float]:
     """Return what came out of a cell, from its file where it was simulated before."""
-    kind = {Sparse: "sparse", Corpus: "corpus", Cell: "looks" if looks else "fixed"}[type(cell)]
+    ways: dict[type, tuple[str, Callable[..., dict[str, float]]]] = {
+        Sparse: ("sparse", at_the_margin),
+        Corpus: ("corpus", of_perplexity),
+        Cell: ("looks", partial(sequential, looks=looks)) if looks else ("fixed", fixed_design),
+    }
+    kind, simulate = ways[type(cell)]
     file = folder / f"{kind}-{cell.name}-{draws}x{experiments}.json"
     if not file.exists():
-        if isinstance(cell, Sparse):
-            found = at_the_margin(cell, draws, experiments)
-        elif isinstance(cell, Corpus):
-            found = of_perplexity(cell, draws, experiments)
-        else:
-            found = sequential(cell, draws, experiments, looks) if looks else fixed_design(cell, draws, experiments)
-        write_whole(file, json.dumps(asdict(cell) | found))
+        write_whole(file, json.dumps(asdict(cell) | simulate(cell, draws, experiments)))
         print(file.name, flush=True)
     stored: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
     return stored
@@ -317,6 +316,7 @@ COLUMNS = {
     "seen": "4 SE seen",
     "seen_beside": "beside others",
 }
+OF_ONE_ARM = [name for name in COLUMNS if name != "seen_beside"]
 
 
 def fixed_table(cells: Sequence[dict[str, float]]) -> str:
@@ -324,7 +324,7 @@ def fixed_table(cells: Sequence[dict[str, float]]) -> str:
     rows = [
         [
             *(f"{cell[name]:,g}" for name in ("seeds", "items", "seed_share", "chance", "arms")),
-            *(f"{cell[name]:.2f}" if name == "width" else f"{100 * cell[name]:.1f} %" for name in COLUMNS),
+            *_figures(cell, COLUMNS),
         ]
         for cell in cells
     ]
@@ -338,13 +338,12 @@ def summary_table(cells: Sequence[dict[str, float]]) -> str:
         low, high = min(cell[name] for cell in found), max(cell[name] for cell in found)
         return f"{low:.1f} to {high:.1f}" if name == "width" else f"{100 * low:.1f} to {100 * high:.1f} %"
 
-    names = [name for name in COLUMNS if name != "seen_beside"]
     counts = sorted({cell["seeds"] for cell in cells})
     rows = [
-        [f"{count:g}", *(range_of(name, [cell for cell in cells if cell["seeds"] == count]) for name in names)]
+        [f"{count:g}", *(range_of(name, [cell for cell in cells if cell["seeds"] == count]) for name in OF_ONE_ARM)]
         for count in counts
     ]
-    return _table(["seeds", *(COLUMNS[name] for name in names)], rows)
+    return _table(["seeds", *(COLUMNS[name] for name in OF_ONE_ARM)], rows)
 
 
 def sparse_table(cells: Sequence[dict[str, float]]) -> str:
@@ -360,15 +359,11 @@ def sparse_table(cells: Sequence[dict[str, float]]) -> str:
 
 def corpora_table(cells: Sequence[dict[str, float]]) -> str:
     """One row a cell."""
-    names = [name for name in COLUMNS if name != "seen_beside"]
     rows = [
-        [
-            *(f"{cell[name]:,g}" for name in ("seeds", "documents", "seed_share")),
-            *(f"{cell[name]:.2f}" if name == "width" else f"{100 * cell[name]:.1f} %" for name in names),
-        ]
+        [*(f"{cell[name]:,g}" for name in ("seeds", "documents", "seed_share")), *_figures(cell, OF_ONE_ARM)]
         for cell in cells
     ]
-    return _table(["seeds", "documents", "seed variance", *(COLUMNS[name] for name in names)], rows)
+    return _table(["seeds", "documents", "seed variance", *(COLUMNS[name] for name in OF_ONE_ARM)], rows)
 
 
 def looked_table(cells: Sequence[dict[str, float]]) -> str:
@@ -390,6 +385,10 @@ PARTS: dict[str, tuple[Sequence[Cell | Sparse | Corpus], Callable[[Sequence[dict
     "looks": (SEQUENTIAL, looked_table),
     "fixed": (GRID, fixed_table),
 }
+
+
+def _figures(cell: Mapping[str, float], names: Iterable[str]) -> list[str]:
+    return [f"{cell[name]:.2f}" if name == "width" else f"{100 * cell[name]:.1f} %" for name in names]
 
 
 def _noise(experiments: int) -> str:

@@ -43,6 +43,7 @@ class Target:
         return found <= self.times if self.what == "memory" else found >= self.times
 
 
+TARGET_HEADER = ("| target | asked for | found | |", "| --- | ---: | ---: | --- |")
 WHAT = {
     "per_second": "training speed",
     "memory": "training memory",
@@ -100,7 +101,7 @@ def _conditions(found: Stored) -> list[str]:
 
 def _targets(part: str, rows: list[Stored]) -> list[str]:
     lines = [line for target in TARGETS.get(part, ()) if (line := target.line(rows)) is not None]
-    return ["", "| target | asked for | found | |", "| --- | ---: | ---: | --- |", *lines] if lines else []
+    return ["", *TARGET_HEADER, *lines] if lines else []
 
 
 def _each(rows: list[Stored], who: str, method: str, what: str) -> list[float]:
@@ -185,8 +186,7 @@ def _whole(rows: list[Stored]) -> list[str]:
         f"The two padded, untuned runs of the usual notebook: {notebook:.0f} s. The whole tuned comparison (full and "
         f"LoRA, three rates each and one more at an edge, three seeds): {ours:.0f} s.",
         "",
-        "| target | asked for | found | |",
-        "| --- | ---: | ---: | --- |",
+        *TARGET_HEADER,
         f"| time of a whole comparison, against both padded runs | at most 1× | {ours / notebook:.2f}× | "
         f"{'met' if ours <= notebook else '**missed**'} |",
     ]

@@ -14,7 +14,11 @@ from loralab.plan import tuning_trials
 from loralab.pretrained import UNKNOWN_REVISION
 from loralab.results import Failure
 
-MODEL, DATA = "revision", "hash"
+DATA = "hash"
+
+
+def revision() -> str:
+    return "revision"
 
 
 @pytest.fixture
@@ -59,13 +63,13 @@ def test_another_experiments_folder_is_refused_with_the_differences(
 
 def test_another_experiment_leaves_the_folder_as_it_was(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
     first = make_experiment()
-    folder.keep_experiment(first, MODEL, DATA)
+    folder.keep_experiment(first, revision, DATA)
     arms = dict(first.arms) | {"lora": first.arms["full"]}
     with pytest.raises(UserError, match=r"arms\.lora\.method\.kind \('lora' there, 'full' now\)"):
-        folder.keep_experiment(first.model_copy(update={"arms": arms}), MODEL, DATA)
+        folder.keep_experiment(first.model_copy(update={"arms": arms}), revision, DATA)
     assert folder.experiment() == first
     more = first.model_copy(update={"seeds": (0, 1, 2)})
-    folder.keep_experiment(more, MODEL, DATA)
+    folder.keep_experiment(more, revision, DATA)
     assert folder.experiment() == more
 
 
@@ -75,24 +79,26 @@ def test_other_weights_or_rows_are_refused(finished: Path, tmp_path: Path) -> No
     experiment = folder.experiment()
     seen = next(iter(api.load(finished).measurements))
     model, data = seen.sameness.model_revision, seen.data.sha256
-    folder.keep_experiment(experiment, model, data)
-    folder.keep_experiment(experiment, UNKNOWN_REVISION, data)
+    folder.keep_experiment(experiment, lambda: model, data)
+    folder.keep_experiment(experiment, lambda: UNKNOWN_REVISION, data)
     with pytest.raises(UserError, match=r"the model \(other weights there than now\)"):
-        folder.keep_experiment(experiment, "another", data)
+        folder.keep_experiment(experiment, lambda: "another", data)
     with pytest.raises(UserError, match=r"the data \(other rows there than now\)"):
-        folder.keep_experiment(experiment, model, "others")
+        folder.keep_experiment(experiment, lambda: model, "others")
 
 
 def test_an_arm_that_comes_back_must_be_what_it_was(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
     whole = make_experiment()
-    folder.keep_experiment(whole, MODEL, DATA)
+    folder.keep_experiment(whole, revision, DATA)
     trial = next(trial for trial in tuning_trials(whole) if trial.arm == "lora")
     folder.keep(Failure(trial=trial, reason="diverged", message=""))
     without = {name: arm for name, arm in whole.arms.items() if name != "lora"}
-    folder.keep_experiment(whole.model_copy(update={"arms": without}), MODEL, DATA)
+    folder.keep_experiment(whole.model_copy(update={"arms": without}), revision, DATA)
     with pytest.raises(UserError, match=r"arms\.lora\.method\.kind"):
-        folder.keep_experiment(whole.model_copy(update={"arms": without | {"lora": whole.arms["full"]}}), MODEL, DATA)
-    folder.keep_experiment(whole, MODEL, DATA)
+        folder.keep_experiment(
+            whole.model_copy(update={"arms": without | {"lora": whole.arms["full"]}}), revision, DATA
+        )
+    folder.keep_experiment(whole, revision, DATA)
 
 
 def test_a_file_of_another_version_is_refused(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:

@@ -203,7 +203,7 @@ def test_nothing_is_kept_of_texts_that_come_once(
     epochs: int, is_kept: bool, make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = []
-    monkeypatch.setattr("loralab.engine.prefix.FrozenPrefix", lambda *given, **named: begun.append(given))
+    monkeypatch.setattr("loralab.engine.prefix._find_cut", lambda *given: begun.append(given))
     arms = {"head": {"method": {"kind": "head-only"}, "learning_rates": [1e-3, 1e-2]}}
     trial = tuning_trials(make_experiment(arms=arms, baseline="head"))[0]
     conditions = trial.conditions.model_copy(update={"epochs": epochs})

@@ -77,7 +77,7 @@ def _run(experiment: Experiment, folder: ResultsFolder, place: Place, watcher: W
     carrying = _Carrying(folder, place, watcher)
     _look_ahead(experiment, folder)
     with folder.locked():
-        folder.keep_experiment(experiment, pretrained.revision(experiment.conditions.model), data.sha256)
+        folder.keep_experiment(experiment, partial(pretrained.revision, experiment.conditions.model), data.sha256)
         at_most = count_trials(experiment)[1]
         carrying.finish(tuning_trials(experiment), at_most)
         carrying.finish(extra_trials(experiment, carrying.results), at_most)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import glob
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class ResultsFolder:
         """Tell whether an experiment was run here."""
         return (self.path / "experiment.json").is_file()
 
-    def keep_experiment(self, experiment: Experiment, model_revision: str, data_sha256: str) -> None:
+    def keep_experiment(self, experiment: Experiment, model_revision: Callable[[], str], data_sha256: str) -> None:
         """Write down the experiment, so that the report can be made again, if it has the folder's model and data.
 
         Raises UserError where the folder belongs to an experiment under other conditions, with other weights, on other
@@ -77,7 +77,8 @@ class ResultsFolder:
             if (seen := self._any_measurement()) is not None:
                 if seen.data.sha256 != data_sha256:
                     differences.append("the data (other rows there than now)")
-                revisions = {seen.sameness.model_revision, model_revision} - {UNKNOWN_REVISION}
+                # Asked only now, since it may take hashing a large file.
+                revisions = {seen.sameness.model_revision, model_revision()} - {UNKNOWN_REVISION}
                 if len(revisions) > 1:
                     differences.append("the model (other weights there than now)")
             if differences:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from loralab.data import AnyData
 from loralab.errors import MistakesError, UserError
 from loralab.experiment import Conditions, Experiment
 from loralab.measure import count_parameters
-from loralab.memory import is_out_of_memory
+from loralab.memory import memory_told_as
 from loralab.methods import Method
 from loralab.pretrained import Loaded, load_tokenizer, most_positions
 from loralab.progress import Watch
@@ -50,15 +49,10 @@ def mistake_of(arm: str, error: UserError) -> str:
     return f"arms.{arm}.{error}" if str(error).startswith("method") else str(error)
 
 
-@contextmanager
-def memory_is_told(model: str) -> Iterator[None]:
+def memory_is_told(model: str) -> AbstractContextManager[None]:
     """Raise UserError where the memory runs out inside."""
-    try:
-        yield
-    except Exception as error:  # libraries have many types for it; what isn't it is raised again
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(f"model: {model} doesn't fit into the memory that is free here: {error}") from error
+    told = f"model: {model} doesn't fit into the memory that is free here"
+    return memory_told_as(lambda error: UserError(f"{told}: {error}"))
 
 
 def inspect_arms(experiment: Experiment, watch: Watch) -> dict[str, Parameters]:  # noqa: ARG001 - it is work, as trials are

@@ -8,7 +8,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -153,6 +154,17 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in OUT_OF_MEMORY)
+
+
+@contextmanager
+def memory_told_as(told: Callable[[Exception], Exception]) -> Iterator[None]:
+    """Raise what `told` makes of the error where memory runs out inside; other errors are raised as they are."""
+    try:
+        yield
+    except Exception as error:  # libraries have many types for it; what isn't it is raised again
+        if not is_out_of_memory(error):
+            raise
+        raise told(error) from error
 
 
 class NoRoomError(MemoryError):

@@ -72,7 +72,7 @@ def recommend(
     another would change, and where the baseline is all that could be while some arm is undecided.
     """
     price = next(cost for cost in COSTS if cost.name == _QUANTITIES[prefer])
-    usable = {name: arm for name, arm in arms.items() if arm.measurements and not arm.is_void and not arm.failures}
+    usable = {name: arm for name, arm in arms.items() if arm.is_sound}
     eligible = {
         name: arm for name, arm in usable.items() if name == baseline or (arm.verdict and arm.verdict.is_non_inferior)
     }

@@ -98,6 +98,11 @@ class ArmSummary:
         """Tell whether a check failed, so that nothing may be said of the arm."""
         return bool(self.failed_checks)
 
+    @property
+    def is_sound(self) -> bool:
+        """Tell whether its figures speak for it: it is not void, and no seed failed that the others don't speak for."""
+        return bool(self.measurements) and not self.is_void and not self.failures
+
 
 def costs(measurements: Mapping[int, Measurement]) -> dict[str, Spread]:
     """Return every cost that is known, by name."""

@@ -82,8 +82,8 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int | None 
         ),
         sameness=Sameness(
             model_revision=ready.model_revision,
-            head_sha256=ready.head_sha256,
-            is_head_drawn=ready.is_head_drawn,
+            head_sha256=ready.head.sha256,
+            is_head_drawn=ready.head.is_drawn,
             order_sha256=fitted.order_sha256,
             steps=fitted.steps,
             tokens=fitted.tokens,

@@ -32,9 +32,9 @@ def of_trained(
     anew = cache(lambda: build(trial, ready.tokenizer, ready.data).network)
     found = (
         frozen_weights(ready.network, anew),
-        trained_weights(ready.network, anew, ready.head),
+        trained_weights(ready.network, anew, ready.head.names),
         tied_weights(ready.network, anew),
-        saved_head(ready.network, ready.head, folder / saved.folder),
+        saved_head(ready.network, ready.head.names, folder / saved.folder),
         saved_size(saved.bytes, trial.method, ready.network),
         loss(curve),
         predictions(items),

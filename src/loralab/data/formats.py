@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,18 +135,20 @@ def _rows_of(whole: Any) -> list[Row] | None:
 def _read_csv(path: Path, content: bytes, columns: Columns) -> Table:
     text = _decode(path, content)
     delimiter = _delimiter(text.lstrip().partition("\n")[0], path.suffix.lower())
-    plain = None
-    if delimiter == "\t":  # between tabs, quotes are often mere characters, and a line is a row (GLUE's files)
-        with suppress(UserError):
-            plain = _csv_table(path, text, columns, delimiter, csv.QUOTE_NONE)
+    read = partial(_csv_table, path, text, columns, delimiter)
+    if delimiter != "\t":
+        return read(csv.QUOTE_MINIMAL)
+    # Between tabs, quotes are often mere characters, and a line is a row (GLUE's files).
     try:
-        quoted = _csv_table(path, text, columns, delimiter, csv.QUOTE_MINIMAL)
+        quoted = read(csv.QUOTE_MINIMAL)
     except UserError:
-        if plain is not None:
-            return plain
+        with suppress(UserError):
+            return read(csv.QUOTE_NONE)
         raise
-    swallowed = any("\t" in value and "\n" in value for row in quoted.rows for value in row.values())
-    return plain if plain is not None and swallowed else quoted
+    if any("\t" in value and "\n" in value for row in quoted.rows for value in row.values()):  # rows in one field
+        with suppress(UserError):
+            return read(csv.QUOTE_NONE)
+    return quoted
 
 
 def _delimiter(header: str, ending: str) -> str:

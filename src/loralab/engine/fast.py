@@ -42,8 +42,9 @@ def make_stepper(ready: Ready, trial: Trial, folder: Path, steps: Sequence[Step]
     conditions, train = trial.conditions, ready.splits["train"]
     optimiser = Optimiser(ready.network, trial, len(steps), ready.precision)
     limit = round(conditions.frozen_cache * 1e9)
-    pays = steps[-1].epoch > 1
-    prefix = FrozenPrefix(ready.network, train.lengths, folder / "checkpoints", limit) if pays else None
+    prefix = FrozenPrefix(
+        ready.network, train.lengths, folder / "checkpoints", limit, texts_come_again=steps[-1].epoch > 1
+    )
     begin_training(optimiser.network, trial.method)
     return Stepper(optimiser, conditions.task, train, ready.tokenizer, ready.weights, micro_batch, prefix)
 

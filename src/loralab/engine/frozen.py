@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from loralab.memory import NoRoomError, is_out_of_memory, release_memory
+from loralab.memory import NoRoomError, memory_told_as, release_memory
 from loralab.methods import BitFit, HeadOnly, Lora, Method, Untouched
 
 if TYPE_CHECKING:
@@ -34,12 +34,9 @@ def frozen_weights_light(
     if anew is None:
         return
     release_memory()
-    try:
+    told = "training fitted, but not the model's whole weights beside it afterwards"
+    with memory_told_as(lambda _: NoRoomError(told)):
         _restore(list(network.modules()), light, list(anew().modules()))
-    except Exception as error:  # libraries have many types for it; what isn't it is raised again
-        if is_out_of_memory(error):
-            raise NoRoomError("training fitted, but not the model's whole weights beside it afterwards") from error
-        raise
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,20 @@ class FrozenPrefix:
     there is computed of each text alone, so that it depends on no other text of its batch: the same bits, kept or not.
     """
 
-    def __init__(self, network: nn.Module, lengths: Indices, folder: Path, limit: int) -> None:
-        """`lengths`: tokens of each text; `folder`: where a file of at most `limit` bytes may be kept meanwhile."""
+    def __init__(
+        self, network: nn.Module, lengths: Indices, folder: Path, limit: int, *, texts_come_again: bool = True
+    ) -> None:
+        """`lengths`: tokens of each text; `folder`: where a file of at most `limit` bytes may be kept meanwhile.
+
+        Of texts that come once nothing is worth keeping.
+        """
         self._network, self._lengths = network, lengths
         self._kept = _Kept(folder, limit)
         self._layers = _frozen_layers(network)
         self._cut: _Cut | None = None
         # Of other devices' generators nobody tells here whether they were used.
-        self._is_sought = bool(self._layers) and next(network.parameters()).device.type == "cpu"
+        on_processor = next(network.parameters()).device.type == "cpu"
+        self._is_sought = texts_come_again and bool(self._layers) and on_processor
 
     @property
     def keeps(self) -> bool:

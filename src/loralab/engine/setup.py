@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Head:
+    """What stands on a pretrained model, as a trial begins with it."""
+
+    names: frozenset[str]  # of its parameters, as they were before the network was adapted
+    sha256: str | None  # None where there is none
+    is_drawn: bool  # at random; else it is the checkpoint's own
+
+
+@dataclass(frozen=True)
 class Ready:
     """A trial about to be trained."""
 
@@ -40,9 +49,7 @@ class Ready:
     tokenizer: PreTrainedTokenizerBase
     network: Any  # adapted, on the device
     parameters: Parameters
-    head: frozenset[str]  # names of its parameters, as they were before the network was adapted
-    head_sha256: str | None  # of the head before training; None where there is none
-    is_head_drawn: bool  # at random; else it is the checkpoint's own
+    head: Head
     model_revision: str
 
 
@@ -51,9 +58,7 @@ class Built:
     """A network as its trial begins with it."""
 
     network: Any  # adapted, on the processor
-    head: frozenset[str]
-    head_sha256: str | None
-    is_head_drawn: bool
+    head: Head
 
 
 def set_up(trial: Trial, folder: Path, meter: Meter) -> Ready:
@@ -92,8 +97,6 @@ def set_up(trial: Trial, folder: Path, meter: Meter) -> Ready:
         network=network,
         parameters=parameters,
         head=built.head,
-        head_sha256=built.head_sha256,
-        is_head_drawn=built.is_head_drawn,
         model_revision=revision(conditions.model),
     )
 
@@ -108,13 +111,13 @@ def build(trial: Trial, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Bu
     set_seed(trial.seed)  # before the model is built: its head and the adapters are drawn now
     loaded = conditions.task.load(conditions.model, tokenizer, data)
     fuse_activations(loaded.network)
-    head_sha256 = _sha256(loaded.network, loaded.head) if loaded.head else None
+    sha256 = _sha256(loaded.network, loaded.head) if loaded.head else None
     if conditions.gradient_checkpointing:
         _checkpoint_gradients(loaded.network)
     network = trial.method.adapt(loaded)
     loaded.network.disable_input_require_grads()  # PEFT (0.21) asks for them once more
     speed_up_dropout(network)
-    return Built(network, loaded.head, head_sha256, loaded.is_head_drawn)
+    return Built(network, Head(loaded.head, sha256, loaded.is_head_drawn))
 
 
 def build_anew(ready: Ready, trial: Trial, meter: Meter) -> Any:

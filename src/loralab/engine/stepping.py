@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loralab.engine.batches import Indices, Step
 from loralab.engine.optimise import Optimiser
@@ -13,7 +12,6 @@ from loralab.tasks import Task
 from loralab.tasks.examples import Examples
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedTokenizerBase
 
     from loralab.engine.prefix import FrozenPrefix
@@ -38,12 +36,7 @@ class Stepper:
     tokenizer: PreTrainedTokenizerBase
     weights: tuple[float, ...] | None  # of the labels in the loss
     micro_batch: int  # texts or blocks in a forward pass; a batch of more is cut up, with the same gradient
-    prefix: FrozenPrefix | None  # None where no text comes again
-
-    @property
-    def keeps_prefix(self) -> bool:
-        """Whether what frozen layers make of a text is kept for the epochs to come."""
-        return self.prefix is not None and self.prefix.keeps
+    prefix: FrozenPrefix
 
     def take(self, step: Step) -> Taken:
         """Train on the examples of `step`, with dropout on. Raises DivergedError where the loss is no finite number.
@@ -56,17 +49,13 @@ class Stepper:
         for indices in self._parts(step):
             batch = self.task.collate(self.examples, indices, self.tokenizer)
             moved = {name: tensor.to(self.optimiser.device) for name, tensor in batch.items()}
-            with self.optimiser.autocast(), self._begun(indices, moved) as given:
+            with self.optimiser.autocast(), self.prefix.used_for(indices, moved) as given:
                 outcome = self.task.loss(self.optimiser.network, given, self.weights)
             self.optimiser.backward(outcome.loss / terms)
             loss += outcome.loss.item()
             correct = None if outcome.correct is None or correct is None else correct + int(outcome.correct)
         self.optimiser.step()
         return Taken(loss, correct, terms)
-
-    def _begun(self, indices: Indices, batch: Mapping[str, torch.Tensor]) -> AbstractContextManager[Any]:
-        """Return what yields what the network is to be given for the batch."""
-        return nullcontext(batch) if self.prefix is None else self.prefix.used_for(indices, batch)
 
     def _parts(self, step: Step) -> Iterator[Indices]:
         for batch in step.batches:

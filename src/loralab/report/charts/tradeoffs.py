@@ -64,7 +64,7 @@ def _panel(comparison: Comparison, metric: Metric, price: Quantity) -> Chart | N
     y = alt.Y(
         "score:Q", title=metric.title, axis=score_axis(metric, tickCount=5), scale=alt.Scale(zero=False, padding=14)
     )
-    sound = [point for point, arm in zip(points, arms, strict=True) if not arm.is_void and not arm.failures]
+    sound = [point for point, arm in zip(points, arms, strict=True) if arm.is_sound]
     front = alt.Chart(values(_front(sound, metric))).mark_line(strokeDash=[5, 4], opacity=0.6, color="#888888")
     tooltip = [
         alt.Tooltip("arm:N", title="Arm"),
