@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerBase
 
 from architectures import load_language_model, save_language_model
@@ -43,6 +44,29 @@ def test_a_training_batch_predicts_the_next_token_everywhere_and_is_not_padded(
     assert batch.keys() == {"input_ids", "labels"}
     assert batch["input_ids"].tolist() == [list(range(start, start + 5)) for start in (15, 0, 5)]
     assert torch.equal(batch["labels"], batch["input_ids"] + 1)
+
+
+def test_what_a_tokenizer_puts_before_a_text_stands_first_in_every_window(tokenizer: PreTrainedTokenizerBase) -> None:
+    """As Gemma's and Llama's do; a window from the middle of a document would else lack it."""
+    started = byte_tokenizer()
+    started.bos_token = "!"
+    first = started.bos_token_id
+    started.backend_tokenizer.post_processor = TemplateProcessing(single="! $A", special_tokens=[("!", first)])
+    stream = make_stream(TEXTS, started)
+    assert stream.tokens[0] == first
+    for windows in (training_blocks(stream, 16), scoring_windows(stream, 16, 8, "corpus")):
+        everything = np.arange(len(windows))
+        plain, own = (language_task().collate(windows, everything, one) for one in (tokenizer, started))
+        assert set(own["input_ids"][:, 0].tolist()) == {first}
+        assert len(set(plain["input_ids"][:, 0].tolist())) > 1
+        assert torch.equal(own["labels"], plain["labels"])
+        assert torch.equal(own["input_ids"][:, 1:], plain["input_ids"][:, 1:])
+
+
+def test_a_token_that_only_the_start_of_a_block_stands_before_is_not_learnt() -> None:
+    blocks = training_blocks(stream_of([7, 12, 4]), 5, start=0)
+    assert (blocks.firsts - blocks.starts).tolist() == [1, 2, 2, 2, 2]
+    assert blocks.tokens == 5 + 4 * 4
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
     "a row without a label": (
         {"train.jsonl": LINES + lines({"text": "x", "label": None}, {"text": "y"})},
         {},
-        "train, row 21: the column 'label' holds no label\n  train, row 22: the column",
+        "train, row 21: the column 'label' holds no label\n  train, row 22: the column .*drop_unlabelled: true leaves",
     ),
     "a text that is a list": (
         {"train.jsonl": LINES + lines({"text": ["x"], "label": 1})},
@@ -94,7 +94,17 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
     "hidden labels": (
         {"train.csv": CSV, "test.csv": "text,label\nx,-1\ny,-1\n"},
         {},
-        "test: every label is -1, so the true ones are hidden; .*data.splits.test: validation",
+        "test: every label is -1, so the true ones are hidden; test on a split .*data.splits.test: validation",
+    ),
+    "labels of which some are hidden": (
+        {"train.csv": CSV, "test.csv": "text,label\nx,-1\ny,1\n"},
+        {"label_names": ["no", "yes"]},
+        "test: labels that are not among 0, 1: -1; data.drop_unlabelled: true leaves rows of -1 out",
+    ),
+    "no labels to test on": (
+        {"train.csv": CSV, "test.csv": "text,label\nx,-1\ny,\n"},
+        {"drop_unlabelled": True, "label_names": ["no", "yes"]},
+        "test: no row has a label in 'label'; test on a split that has labels, such as data.splits.test: validation",
     ),
     "too few names": ({"train.csv": CSV}, {"label_names": ["only"]}, "train: labels that are not among 0: 1"),
     "fractions": ({"train.csv": "text,label\nx,0.5\ny,1\n"}, {}, "fractions, such as 0.5: that is regression.*classes"),

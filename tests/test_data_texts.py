@@ -100,6 +100,25 @@ def test_rows_without_text_are_left_out_and_counted(tmp_path: Path) -> None:
     assert {int(name.partition("/")[2]) for name in (*read.train.ids, *read.validation.ids)} == set(range(5, 25))
 
 
+@pytest.mark.parametrize("gap", [None, "", " ", -1, -1.0, "-1", " -1 "])
+def test_rows_without_a_label_are_left_out_where_asked_and_counted(gap: object, tmp_path: Path) -> None:
+    gaps = [{"text": f"unsure {place}", "label": gap} for place in range(3)]
+    rows = numbered_rows([0, 1])
+    write_jsonl(tmp_path / "train.jsonl", [*gaps, *rows, {"text": " ", "label": gap}])
+    write_jsonl(tmp_path / "test.jsonl", [*rows, *gaps[:1]])
+    read = Data(source=str(tmp_path), drop_unlabelled=True, label_names=("no", "yes")).read()
+    assert (read.flaws.without_label, read.flaws.without_text) == ({"train": 3, "test": 1}, {"train": 1})
+    assert len(read.train) + len(read.validation) == 20
+
+
+def test_minus_one_is_a_class_where_no_number_has_a_name(tmp_path: Path) -> None:
+    rows = [*numbered_rows([-1, 0, 1]), {"text": "unsure", "label": None}]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    read = Data(source=str(tmp_path / "rows.jsonl"), drop_unlabelled=True).read()
+    assert read.label_names == ("-1", "0", "1")
+    assert read.flaws.without_label == {"train": 1}
+
+
 def test_a_text_that_is_nothing_but_markup_is_none(tmp_path: Path) -> None:
     rows = [*numbered_rows(["a", "b"]), {"text": "<br /><p>", "label": "a"}]
     write_jsonl(tmp_path / "rows.jsonl", rows)

@@ -1,6 +1,7 @@
 """`loralab init` guesses columns, labels and lengths, says so, and writes a file that runs."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from loralab.tasks import CausalLM, Classification
 RUNNER = CliRunner()
 
 
-def drafted(data: Path, model: Path, to: Path) -> Any:
-    shown = RUNNER.invoke(app, ["init", "--data", str(data), "--model", str(model), "--to", str(to)])
+def drafted(data: Path, model: Path, to: Path, *more: str) -> Any:
+    shown = RUNNER.invoke(app, ["init", "--data", str(data), "--model", str(model), "--to", str(to), *more])
     assert shown.exit_code == 0, shown.output
     return read_experiment(to), shown.output
 
@@ -70,6 +71,51 @@ def test_a_text_may_be_missing(toy_model: Path, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "gaps.jsonl", found)
     experiment, _ = drafted(tmp_path / "gaps.jsonl", toy_model, tmp_path / "mine.yaml")
     assert experiment.conditions.task.data.text == "review"
+
+
+def test_rows_without_a_label_are_told_and_left_out(toy_model: Path, tmp_path: Path) -> None:
+    found: list[dict[str, Any]] = [{"text": row["review"], "label": row["stars"]} for row in rows()]
+    found[7]["label"] = found[40]["label"] = None
+    write_jsonl(tmp_path / "gaps.jsonl", found)
+    experiment, told = drafted(tmp_path / "gaps.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert "2 of the 60 rows of train have no label; they are left out" in told
+    assert "the label in 'label' (3 in 58 rows looked at" in told
+    assert experiment.conditions.task.data.drop_unlabelled
+    api.check(experiment)
+
+
+def test_a_test_split_that_hides_its_labels_is_left_alone(toy_model: Path, tmp_path: Path) -> None:
+    """As GLUE's are, whose numbers have names; so are some rows of SNLI's train."""
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
+    labels: dict[str, Callable[[int], int]] = {
+        "train": lambda place: -1 if place < 3 else place % 2,
+        "validation": lambda place: place % 2,
+        "test": lambda _: -1,
+    }
+    made = {
+        split: Dataset.from_list(
+            [{"text": f"{text['review']} {split}", "label": label(place)} for place, text in enumerate(rows())],
+            features=features,
+        )
+        for split, label in labels.items()
+    }
+    DatasetDict(made).save_to_disk(tmp_path / "hidden")
+    experiment, told = drafted(tmp_path / "hidden", toy_model, tmp_path / "mine.yaml")
+    assert "test has no labels; the file tests on validation" in told
+    assert "3 of the 60 rows of train have no label; they are left out" in told
+    data = api.check(experiment)
+    assert len(data.test) == 60
+    assert len(data.train) + len(data.validation) == 57
+
+
+def test_a_configuration_is_a_folder_inside_the_data(toy_data: Path, toy_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "several").mkdir()
+    (tmp_path / "several" / "intents").symlink_to(toy_data)
+    experiment, _ = drafted(tmp_path / "several", toy_model, tmp_path / "mine.yaml", "--configuration", "intents")
+    assert experiment.conditions.task.data.configuration == "intents"
+    api.check(experiment)
 
 
 def test_data_that_are_sorted_by_label_show_all_labels(toy_model: Path, tmp_path: Path) -> None:

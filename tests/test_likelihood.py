@@ -40,7 +40,7 @@ def tied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four tokens in a piece."""
+    """Four tokens in a piece, or more where the output layer is trained."""
     monkeypatch.setattr("loralab.tasks.likelihood.PIECE", 4 * VOCABULARY + 1)
 
 
@@ -173,8 +173,11 @@ def test_on_a_whole_block_it_is_the_loss_that_transformers_gives(
 def test_it_does_not_matter_how_many_tokens_are_in_a_piece(
     tied: dict[str, Path], batch: Batch, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A trained output layer takes as many logits at once as it has weights: there are tokens for several pieces."""
     monkeypatch.setattr("loralab.tasks.likelihood.PIECE", piece)
-    assert_same_gradients(adapted(Full(), tied["gpt2"]), batch)
+    long = {name: tensor.repeat(4, 1) for name, tensor in batch.items()}
+    for method in (Full(), Lora(rank=2, alpha=4, targets=("output",))):
+        assert_same_gradients(adapted(method, tied["gpt2"]), long)
 
 
 @pytest.mark.usefixtures("small_pieces")

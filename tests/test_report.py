@@ -12,6 +12,7 @@ from loralab.experiment import Experiment
 from loralab.plan import Results
 from loralab.report import content, limits, numbers, print_answer, write_report
 from loralab.report.answer import sentence
+from loralab.report.charts import labels
 from loralab.report.conditions import facts
 from loralab.results import Failure, Measurement
 from loralab.statistics.ratios import Ratio
@@ -132,6 +133,39 @@ def test_the_page_and_the_markdown_have_every_section(finished: Path) -> None:
         assert f"(charts/{chart}.svg)" in markdown
 
 
+@pytest.mark.parametrize(("roomy", "written"), [(6, {"0%", "100%"}), (5, {"", "100"})])
+def test_cells_of_a_matrix_of_many_labels_leave_out_signs_and_noughts(
+    comparison: Comparison, monkeypatch: pytest.MonkeyPatch, roomy: int, written: set[str]
+) -> None:
+    monkeypatch.setattr(labels, "ROOMY", roomy)
+    monkeypatch.setattr(content, "confusions", lambda _: {"full": [[3 * (i == j) for j in range(6)] for i in range(6)]})
+    drawn = labels.confusion(comparison)
+    assert drawn is not None
+    cells = next(iter(drawn.panels.values())).data.values
+    assert {cell["told"] for cell in cells} == written
+
+
+def test_of_too_many_labels_for_a_matrix_the_most_frequent_mistakes_are_listed(
+    comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not content.mistakes(comparison).rows
+    monkeypatch.setattr(content, "MOST_IN_MATRIX", 5)
+    monkeypatch.setattr(content, "MISTAKES_LISTED", 3)
+    listed = content.mistakes(comparison)
+    assert listed.header == ["True label → taken for", "full", "lora", "head-only"]
+    assert len(listed.rows) == 3
+    names = comparison.measurements[0].data.label_names
+    pair, *counts = listed.rows[0]
+    true, taken = (names.index(name) for name in pair.split(" → "))
+    matrices = content.confusions(comparison)
+    assert counts == [str(matrix[true][taken]) for matrix in matrices.values()]
+    totals = [sum(map(int, row[1:])) for row in listed.rows]
+    assert totals == sorted(totals, reverse=True)
+    page = write_report(comparison, tmp_path, {}).read_text(encoding="utf-8")
+    assert "(charts/confusion.svg)" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert f'<th scope="row">{pair}</th>' in page
+
+
 def test_writing_the_report_again_gives_the_same_files(finished: Path) -> None:
     before = (finished / "report.md").read_text(encoding="utf-8")
     (finished / "report.md").unlink()
@@ -208,5 +242,9 @@ def test_texts_that_train_and_test_share_are_told_and_left_out_rows_counted(comp
         told[shared] = compare(comparison.experiment, changed(results_of(comparison), "full", data=data))
     assert "7 of train also stand in test; 2 were dropped" in facts(told[7])["Texts shared"]
     assert facts(told[7])["Empty rows"] == "1,234 of train"
+    assert "Rows without a label" not in facts(told[7])
+    unlabelled = known.model_copy(update={"without_label": {"train": 1785, "test": 176}})
+    told_too = compare(comparison.experiment, changed(results_of(comparison), "full", data=unlabelled))
+    assert facts(told_too)["Rows without a label"] == "1,785 of train, 176 of test, left out"
     assert any("drop_shared: true" in line for line in limits.caveats(told[7]))
     assert not any("drop_shared" in line for line in limits.caveats(told[0]))

@@ -209,9 +209,12 @@ def export(
     return exported
 
 
-def draft(data: str, model: str | None = None) -> Draft:
-    """Draft an experiment file for `data`, and for `model` or the usual one of the task. Raises UserError."""
-    return drafting.draft(data, model)
+def draft(data: str, model: str | None = None, configuration: str | None = None) -> Draft:
+    """Draft an experiment file for `data`, and for `model` or the usual one of the task. Raises UserError.
+
+    `configuration`: of a hub data set that has several, or the folder of that name inside `data`.
+    """
+    return drafting.draft(data, model, configuration)
 
 
 def check(experiment: Experiment) -> AnyData:

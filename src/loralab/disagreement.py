@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+
+import numpy as np
+import numpy.typing as npt
 
 from loralab.comparison import Comparison
 from loralab.results import Measurement
@@ -50,13 +50,22 @@ def disputed(comparison: Comparison) -> list[Disputed]:
     if len(scores) < 2 or any(one.ids != every[0].ids for one in every):
         return []
     names = comparison.measurements[0].data.label_names
-    found = []
-    for place, id_ in enumerate(every[0].ids):
-        if any(_is_split(of_arm, place) for of_arm in scores.values()):
-            continue
-        answers = {name: _answer(of_arm, place, names) for name, of_arm in scores.items()}
-        if len({answer.is_right for answer in answers.values()}) > 1:
-            found.append(Disputed(id_, names[every[0].labels[place]], answers))
+    votes = {name: _votes(of_arm) for name, of_arm in scores.items()}
+    sure = {name: np.exp(-np.array([one.log_losses for one in found])).mean(axis=0) for name, found in scores.items()}
+    labels = np.array(every[0].labels)
+    rights = np.array([vote.predicted == labels for vote in votes.values()])
+    is_split = np.array([vote.is_split for vote in votes.values()]).any(axis=0)
+    found = [
+        Disputed(
+            id=every[0].ids[place],
+            label=names[labels[place]],
+            answers={
+                name: Answer(names[vote.predicted[place]], bool(is_right[place]), float(sure[name][place]))
+                for (name, vote), is_right in zip(votes.items(), rights, strict=True)
+            },
+        )
+        for place in np.flatnonzero(rights.any(axis=0) & ~rights.all(axis=0) & ~is_split)
+    ]
     return sorted(found, key=lambda one: one.worst)[:AT_MOST]
 
 
@@ -64,13 +73,15 @@ def _label_scores(measurements: Sequence[Measurement]) -> list[LabelScores]:
     return [found.items for found in measurements if isinstance(found.items, LabelScores)]
 
 
-def _is_split(of_seeds: Sequence[LabelScores], place: int) -> bool:
-    """Return whether no answer has more seeds than every other one: then the arm has none."""
-    first, *others = Counter(one.predictions[place] for one in of_seeds).most_common(2)
-    return bool(others) and others[0][1] == first[1]
+@dataclass(frozen=True)
+class _Votes:
+    """What the seeds of an arm say, text by text."""
+
+    predicted: npt.NDArray[np.int64]  # by most seeds
+    is_split: npt.NDArray[np.bool_]  # no answer has more seeds than every other one
 
 
-def _answer(of_seeds: Sequence[LabelScores], place: int, names: Sequence[str]) -> Answer:
-    predicted = Counter(one.predictions[place] for one in of_seeds).most_common(1)[0][0]
-    sure = fmean(math.exp(-one.log_losses[place]) for one in of_seeds)
-    return Answer(names[predicted], predicted == of_seeds[0].labels[place], sure)
+def _votes(of_seeds: Sequence[LabelScores]) -> _Votes:
+    predictions = np.array([one.predictions for one in of_seeds])  # (seeds, texts)
+    counts = np.array([(predictions == label).sum(axis=0) for label in range(of_seeds[0].label_count)])
+    return _Votes(counts.argmax(axis=0), (counts == counts.max(axis=0)).sum(axis=0) > 1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from loralab.data.columns import is_unlabelled
 from loralab.data.locate import read_splits
 from loralab.data.records import Columns, Records, Row
 from loralab.data.splits import SplitNames
@@ -45,17 +46,33 @@ class Draft:
     guesses: tuple[str, ...]
 
 
-def draft(source: str, model: str | None) -> Draft:
+def draft(source: str, model: str | None, configuration: str | None) -> Draft:
     """Write an experiment file for the data `source`, and for `model` or the usual one of the task.
 
     Raises UserError where the data can't be read, or nothing in them looks like text.
     """
-    train, counts = _look(source)
-    rows = _some(train.rows)
+    splits = _look(source, configuration)
+    rows = _some(splits["train"].rows)
     text, label = _columns(rows)
+    labelled = {split: _labelled(found, label) for split, found in splits.items()}
+    if not labelled["train"]:
+        raise UserError(f"no row of train has a label in {label!r}")
+    hides_test = not labelled.get("test", True) and bool(labelled.get("validation"))  # as GLUE does
+    if hides_test:
+        del splits["test"], labelled["test"]
+    rows = _some(labelled["train"])
+    counts = {split: len(found) for split, found in labelled.items()}
+    unlabelled = {split: len(found.rows) - counts[split] for split, found in splits.items()}
     kind = "causal-lm" if label is None else "classification"
     model = model or MODELS[kind]
     guesses = [_told_columns(text, label, rows)]
+    if hides_test:
+        guesses.append("test has no labels; the file tests on validation, and holds part of train out to tune on")
+    guesses += [
+        f"{count:,} of the {len(splits[split].rows):,} rows of {split} have no label; they are left out"
+        for split, count in unlabelled.items()
+        if count
+    ]
     tokenizer = load_tokenizer(model)
     lengths = _lengths(rows, text, tokenizer)
     length = min(BLOCK if kind == "causal-lm" else _enough(lengths), tokenizer.model_max_length)
@@ -68,8 +85,11 @@ def draft(source: str, model: str | None) -> Draft:
         kind=kind,
         model=_quoted(model),
         source=_quoted(source),
+        configuration=configuration and _quoted(configuration),
         text=_quoted(text),
         label=_quoted(label),
+        hides_test=hides_test,
+        drops_unlabelled=any(unlabelled.values()),
         is_usual=(text, label) in (("text", "label"), ("text", None)),
         rows=few,
         length=length,
@@ -86,13 +106,12 @@ def _some(rows: Sequence[Row]) -> list[Row]:
     return [rows[place] for place in sorted(np.random.default_rng(0).choice(len(rows), LOOKED_AT, replace=False))]
 
 
-def _look(source: str) -> tuple[Records, Mapping[str, int]]:
-    """Return what serves as train, read with labels if it has any, and the rows of each split."""
+def _look(source: str, configuration: str | None) -> dict[str, Records]:
+    """Return the splits, read with labels if they have any."""
     try:
-        found = read_splits(source, None, SplitNames(), Columns(("text",), "label"))
+        return read_splits(source, configuration, SplitNames(), Columns(("text",), "label"))
     except UserError:
-        found = read_splits(source, None, SplitNames(), Columns(("text",), None))
-    return found["train"], {split: len(records.rows) for split, records in found.items()}
+        return read_splits(source, configuration, SplitNames(), Columns(("text",), None))
 
 
 def _columns(rows: Sequence[Row]) -> tuple[str | tuple[str, str], str | None]:
@@ -107,6 +126,14 @@ def _columns(rows: Sequence[Row]) -> tuple[str | tuple[str, str], str | None]:
     if named is None and not words:
         raise UserError(f"no column holds text; the columns are {', '.join(map(str, there)) or 'none'}")
     return named or max(words, key=lambda name: fmean(len(row.get(name) or "") for row in rows)), label
+
+
+def _labelled(records: Records, label: str | None) -> list[Row]:
+    """Return the rows that have a label, or all where none is asked for."""
+    if label is None:
+        return records.rows
+    are_named = label in records.class_names
+    return [row for row in records.rows if not is_unlabelled(row.get(label), are_named=are_named)]
 
 
 def _holds_text(values: Sequence[object]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PureWindowsPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator
+from pydantic import AfterValidator, Discriminator, Field
 
 from loralab.experiment import Trial
 from loralab.settings import Settings
@@ -82,6 +82,7 @@ class DataFacts(Settings):
     shared: int  # texts of train that also stand in test
     dropped: int  # texts that train lost because test has them
     without_text: dict[str, int]  # rows of the source that were left out, by split
+    without_label: dict[str, int] = Field(default_factory=dict)  # further ones
 
 
 class Sameness(Settings):

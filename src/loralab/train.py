@@ -79,6 +79,7 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int | None 
             shared=data.flaws.shared,
             dropped=data.flaws.dropped,
             without_text=dict(data.flaws.without_text),
+            without_label=dict(data.flaws.without_label),
         ),
         sameness=Sameness(
             model_revision=ready.model_revision,

@@ -34,7 +34,7 @@ from loralab.writing import write_whole
 
 
 def quickstart(out: OutOption = None, track: TrackOption = None) -> None:
-    """Run the embedded experiment: real weights, real text, no download, some minutes on two cores.
+    """Run the built-in experiment: real weights, real text, no download, some minutes on two cores.
 
     For example: loralab quickstart --out runs/first
     """
@@ -44,6 +44,10 @@ def quickstart(out: OutOption = None, track: TrackOption = None) -> None:
 def init(
     data: Annotated[str, typer.Option("--data", help="A file, a folder or a hub id.")],
     model: ModelOption = None,
+    configuration: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of a hub data set that has several, or a folder inside the data."),
+    ] = None,
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="The file to write.")] = Path("experiment.yaml"),
 ) -> None:
     """Write a commented experiment file for your model and data, and say what was guessed.
@@ -51,7 +55,7 @@ def init(
     For example: loralab init --data reviews.csv --model distilbert/distilbert-base-uncased
     """
     recipes.require_new(to)  # before anything is fetched
-    drafted = api.draft(data, model)
+    drafted = api.draft(data, model, configuration)
     recipes.write_new(to, drafted.text)
     console = Console()
     for guess in drafted.guesses:
@@ -118,7 +122,9 @@ def plan(
 
 
 def schema(
-    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Write it there instead.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="The file to write, instead of printing it.")
+    ] = None,
 ) -> None:
     """Print the JSON Schema of experiment files, by which editors complete and check them.
 

@@ -44,7 +44,9 @@ ArmOption = Annotated[
 ModelOption = Annotated[str | None, typer.Option("--model", help="Another model: a folder or a hub id.")]
 DataOption = Annotated[str | None, typer.Option("--data", help="Other data: a file, a folder or a hub id.")]
 RowsOption = Annotated[str | None, typer.Option("--rows", metavar="train=N,...", help="Rows to use of each split.")]
-SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="N|auto", help="How many; auto: as it takes.")]
+SeedsOption = Annotated[
+    str | None, typer.Option("--seeds", metavar="N|auto", help="How many; auto: until they decide.")
+]
 ArmsOption = Annotated[str | None, typer.Option("--arms", metavar="NAME,...", help="Only these arms.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Any setting, such as conditions.epochs=2.")

@@ -27,7 +27,8 @@ from loralab.writing import write_whole
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="A results folder; or several, to compare.")],
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE", help="Write what several come to as Markdown, too.")
+        Path | None,
+        typer.Option("--to", metavar="FILE", help="Also write the tables of several as Markdown."),
     ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Print the page to report.pdf, too, by a browser.")] = False,
 ) -> None:
@@ -102,9 +103,9 @@ def export(
     arm: ArmOption,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The new folder.")],
     seed: SeedOption = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Make an adapter part of a whole model.")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Make one whole model of an adapter.")] = False,
 ) -> None:
-    """Write a model into a folder that transformers loads alone, with a model card.
+    """Write a model into a new folder, with a model card; --merge makes an adapter one whole model.
 
     For example: loralab export runs/imdb-distilbert --arm lora-r8 --to imdb-model --merge
     """

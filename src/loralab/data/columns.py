@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from loralab.data.labels import ELSEWHERE, HIDDEN
 from loralab.data.records import Columns, Records, Row, first_few
 from loralab.data.rows import Text
 from loralab.data.texts import as_text, without_markup
@@ -14,39 +16,51 @@ from loralab.errors import MistakesError
 
 @dataclass(frozen=True)
 class Cells:
-    """What the rows of one split hold, rows without text left out; three sequences of one length."""
+    """What the rows of one split hold, those without text or label left out; three sequences of one length."""
 
     ids: tuple[str, ...]
     texts: tuple[Text, ...]
     labels: tuple[Any, ...]  # as they stand in the source
     without_text: int  # rows that were left out
+    without_label: int  # further ones
 
 
-def read_cells(split: str, records: Records, columns: Columns, *, clean_markup: bool) -> Cells:
-    """Take texts and labels out of `records`. Raises MistakesError with what is missing, and in which row."""
+def read_cells(
+    split: str, records: Records, columns: Columns, *, clean_markup: bool, drops: Callable[[Any], bool]
+) -> Cells:
+    """Take texts and labels out of `records`. Raises MistakesError with what is missing, and in which row.
+
+    `drops` tells of a label whether its row is left out.
+    """
     assert columns.label is not None
     _refuse_missing_columns(split, records.rows, columns)
     kept: list[tuple[str, Text, Any]] = []
     no_text, no_label = [], []
+    without_text = without_label = 0
     for number, (name, row) in enumerate(zip(records.ids, records.rows, strict=True), start=1):
         try:
             text = _text(row, columns, clean_markup=clean_markup)
         except TypeError as error:
             no_text.append(f"{split}, row {number}: {error}")
             continue
-        if text is None:
-            continue
         label = row.get(columns.label)
-        if _is_missing(label):
+        if text is None:
+            without_text += 1
+        elif drops(label):
+            without_label += 1
+        elif _is_missing(label):
             no_label.append(f"{split}, row {number}: the column {columns.label!r} holds no label")
-        kept.append((name, text, label))
+        else:
+            kept.append((name, text, label))
     mistakes = first_few(no_text, f"rows of {split}") + first_few(no_label, f"rows of {split} without a label")
+    if no_label:
+        mistakes[-1] += "; data.drop_unlabelled: true leaves rows without a label out"
     if not kept and not mistakes:
-        mistakes.append(f"{split}: no row has text in {_quoted(columns.texts)}")
+        mistakes.append(f"{split}: no row has {_lacking(split, columns, is_labelled=not without_label)}")
     if mistakes:
         raise MistakesError(split, mistakes)
     ids, texts, labels = zip(*kept, strict=True)
-    return Cells(ids, texts, labels, without_text=len(records.rows) - len(kept))
+    return Cells(ids, texts, labels, without_text, without_label)
 
 
 def read_texts(split: str, records: Records, columns: Columns, *, clean_markup: bool) -> list[str]:
@@ -97,10 +111,25 @@ def _texts_of(row: Row, columns: Columns, *, clean_markup: bool) -> list[str]:
     return [without_markup(text) for text in found] if clean_markup else found
 
 
+def is_unlabelled(label: Any, *, are_named: bool) -> bool:
+    """Tell whether a row has no label.
+
+    Where numbers from 0 are named, -1 says so: GLUE keeps the labels of test back, and SNLI has none where its
+    annotators didn't agree. Else it may be a class.
+    """
+    return _is_missing(label) or (are_named and str(label).strip() in (str(HIDDEN), f"{HIDDEN}.0"))
+
+
 def _is_missing(label: Any) -> bool:
     if isinstance(label, float):
         return math.isnan(label)
     return label is None or (isinstance(label, str) and not label.strip())
+
+
+def _lacking(split: str, columns: Columns, *, is_labelled: bool) -> str:
+    if is_labelled:
+        return f"text in {_quoted(columns.texts)}"
+    return f"a label in {columns.label!r}" + (f"; {ELSEWHERE}" if split == "test" else "")
 
 
 def _quoted(names: tuple[str, ...]) -> str:

@@ -21,7 +21,7 @@ def find_on_hub(source: str, configuration: str | None, columns: Columns) -> Map
         found = datasets.load_dataset(source, configuration)
     except Exception as error:  # the hub, its caches and its scripts fail with dozens of types
         if isinstance(error, ValueError) and "config" in str(error).lower():
-            raise UserError(f"data.configuration: {error}") from error
+            raise UserError(f"data.configuration (of init: --configuration): {error}") from error
         raise UserError(
             f"data: {source!r} is neither a folder or file here nor a data set that the hub gave: {error}\n"
             "  give a folder or file (--data PATH), or a hub id while the hub can be reached"

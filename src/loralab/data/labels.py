@@ -13,7 +13,8 @@ from loralab.data.texts import whole_characters
 from loralab.errors import MistakesError, UserError
 
 MOST_CLASSES = 50  # with numbers for names; where there are more, and few rows of each, they are amounts
-HIDDEN = -1  # stands for the label of a test row where a data set keeps it back, as GLUE does
+HIDDEN = -1  # stands for a label that isn't told, as GLUE keeps those of test back
+ELSEWHERE = "test on a split that has labels, such as data.splits.test: validation"
 
 # No leading zeros ('007' is a code), and no more digits than a float holds exactly.
 _NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d{0,14})(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
@@ -38,7 +39,7 @@ def number_labels(values: Values, names: Sequence[str], source: str) -> Numbered
     """
     labels, names = _alike(values, names, source)
     known = _known(labels["train"], names)
-    mistakes = [mistake for split in labels if (mistake := _unknown(split, labels, known))]
+    mistakes = [mistake for split in labels if (mistake := _unknown(split, labels, known, are_named=bool(names)))]
     classes = set(labels["train"])
     if len(classes) == 1:
         mistakes.append(f"train: every row has the label {classes.pop()!r}; there is nothing to tell apart")
@@ -121,15 +122,15 @@ def _known(train: Sequence[Any], names: Sequence[str]) -> dict[Any, int]:
     return {index if _are_numbers(train) else name: index for index, name in enumerate(names)}
 
 
-def _unknown(split: str, labels: Values, known: Mapping[Any, int]) -> str | None:
+def _unknown(split: str, labels: Values, known: Mapping[Any, int], *, are_named: bool) -> str | None:
     """Say which labels of the split have no number, or that they are hidden."""
-    unknown = sorted({repr(label) for label in labels[split] if label not in known})
+    unknown = {label for label in labels[split] if label not in known}
     if not unknown:
         return None
     if split == "test" and set(map(str, labels[split])) == {str(HIDDEN)}:
-        return (
-            f"test: every label is {HIDDEN}, so the true ones are hidden; "
-            "test on a split that has them, such as data.splits.test: validation"
-        )
+        return f"test: every label is {HIDDEN}, so the true ones are hidden; {ELSEWHERE}"
     among = ", ".join(first_few([repr(label) for label in known], "labels"))
-    return f"{split}: labels that are not among {among}: {', '.join(first_few(unknown, 'labels'))}"
+    listed = ", ".join(first_few(sorted(map(repr, unknown)), "labels"))
+    told = f"{split}: labels that are not among {among}: {listed}"
+    is_hidden = are_named and {str(label) for label in unknown} == {str(HIDDEN)}
+    return f"{told}; data.drop_unlabelled: true leaves rows of {HIDDEN} out" if is_hidden else told

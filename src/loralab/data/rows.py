@@ -41,6 +41,7 @@ class Flaws:
     shared: int = 0  # rows of train in use whose text also stands in a row of test in use
     dropped: int = 0  # rows that train lost because test has their text
     without_text: Mapping[str, int] = field(default_factory=dict)  # rows left out, by split; none where it isn't listed
+    without_label: Mapping[str, int] = field(default_factory=dict)  # further ones, likewise
 
 
 @dataclass(frozen=True)

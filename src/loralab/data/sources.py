@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from loralab.data.columns import Cells, read_cells
+from loralab.data.columns import Cells, is_unlabelled, read_cells
 from loralab.data.labels import number_labels
 from loralab.data.locate import is_on_hub, read_splits, source_alone
 from loralab.data.records import Columns, Records, common_names, first_few, gather
@@ -36,6 +36,7 @@ class Data(Settings):
     rows: RowCounts = RowCounts()
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # of train, held out where the source has no test split
     drop_shared: bool = False  # leave out of train what also stands in test
+    drop_unlabelled: bool = False  # leave out rows without a label, or with -1 where numbers from 0 have names
     clean_markup: bool = False  # '<br />' and entities become what they stand for, other tags vanish
     seed: NonNegativeInt = Field(default=0, description="draws the sample and the splits that are held out")
 
@@ -72,14 +73,18 @@ class Data(Settings):
         Raises UserError with every mistake of the source at once.
         """
         records = read_splits(self.source, self.configuration, self.splits, self.columns)
-        cells = self._read_cells(records)
         names = self.label_names or common_names(records.values()).get(self.label, ())
+        cells = self._read_cells(records, are_named=bool(names))
         labels = number_labels({split: found.labels for split, found in cells.items()}, names, self.source)
         rows = {split: Rows(found.ids, found.texts, labels.indices[split]) for split, found in cells.items()}
         used, flaws = draw(rows, self._drawing())
         refuse(self.source, (_untaught(split, used, labels.names) for split in SPLITS))
-        without_text = {split: found.without_text for split, found in cells.items() if found.without_text}
-        return LabelledData(**used, label_names=labels.names, flaws=replace(flaws, without_text=without_text))
+        flaws = replace(
+            flaws,
+            without_text={split: found.without_text for split, found in cells.items() if found.without_text},
+            without_label={split: found.without_label for split, found in cells.items() if found.without_label},
+        )
+        return LabelledData(**used, label_names=labels.names, flaws=flaws)
 
     def _drawing(self) -> Drawing[Rows]:
         return Drawing(
@@ -90,9 +95,12 @@ class Data(Settings):
             order=lambda rows: stratified_order(rows.labels, self.seed),
         )
 
-    def _read_cells(self, records: Mapping[str, Records]) -> dict[str, Cells]:
+    def _read_cells(self, records: Mapping[str, Records], *, are_named: bool) -> dict[str, Cells]:
+        def drops(label: Any) -> bool:
+            return self.drop_unlabelled and is_unlabelled(label, are_named=are_named)
+
         calls = [
-            partial(read_cells, split, found, self.columns, clean_markup=self.clean_markup)
+            partial(read_cells, split, found, self.columns, clean_markup=self.clean_markup, drops=drops)
             for split, found in records.items()
         ]
         return dict(zip(records, gather(self.source, calls), strict=True))

@@ -31,7 +31,7 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         "Tokens": ", ".join(f"{count:,} {split}" for split, count in data.tokens.items()),
         f"{task.item.capitalize()}s shared": f"{data.shared:,} of train also stand in test; {data.dropped:,} were "
         "dropped for it",
-        "Empty rows": ", ".join(f"{count:,} of {split}" for split, count in data.without_text.items()) or "none",
+        "Empty rows": _by_split(data.without_text),
         **_of_the_task(task, data),
         "Training": f"{length}, {batch}, AdamW, warm-up over "
         f"{100 * conditions.warmup:g} % of the steps, then {SCHEDULES[conditions.schedule]}, weight decay "
@@ -48,11 +48,19 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
     }
 
 
+def _by_split(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} of {split}" for split, count in counts.items()) or "none"
+
+
 def _of_the_task(task: Task, data: DataFacts) -> Mapping[str, str]:
     """What only one kind of task has."""
     if isinstance(task, Classification):
         cut = ", ".join(f"{100 * share:.1f} % of {split}" for split, share in data.truncated.items())
-        return {"Labels": ", ".join(data.label_names), "Texts cut": f"{cut}, at {task.max_length} tokens"}
+        return {
+            "Labels": ", ".join(data.label_names),
+            **({"Rows without a label": f"{_by_split(data.without_label)}, left out"} if data.without_label else {}),
+            "Texts cut": f"{cut}, at {task.max_length} tokens",
+        }
     facts = {
         "Blocks": f"{task.block_size} tokens in training; in scoring, windows of as many that move on by "
         f"{task.steps_of_scoring} tokens, so that each token is scored once"

@@ -13,6 +13,8 @@ from loralab.summary import COSTS, ArmSummary
 from loralab.tasks.metrics import Metric
 
 PHASES = tuple(Seconds.model_fields)
+MOST_IN_MATRIX = 20  # labels: a confusion matrix of more is no longer legible
+MISTAKES_LISTED = 15
 CAUSES = ("weights", "gradients", "optimizer", "activations and the rest")  # of the peak memory of training
 
 
@@ -274,6 +276,24 @@ def confusions(comparison: Comparison) -> dict[str, list[list[int]]]:
                 [sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)
             ]
     return summed
+
+
+def mistakes(comparison: Comparison) -> Table:
+    """What is most often taken for what, where there are too many labels for a matrix; else no rows."""
+    matrices = confusions(comparison)
+    names = comparison.measurements[0].data.label_names if matrices else ()
+    header = ["True label → taken for", *matrices]
+    if len(names) <= MOST_IN_MATRIX:
+        return Table(header, [])
+    counts = {
+        (i, j): [matrix[i][j] for matrix in matrices.values()]
+        for i in range(len(names))
+        for j in range(len(names))
+        if i != j
+    }
+    worst = sorted((pair for pair in counts if any(counts[pair])), key=lambda pair: -sum(counts[pair]))
+    rows = [[f"{names[i]} → {names[j]}", *map(str, counts[i, j])] for i, j in worst[:MISTAKES_LISTED]]
+    return Table(header, rows)
 
 
 def about_loading(comparison: Comparison) -> str:

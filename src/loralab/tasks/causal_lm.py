@@ -111,7 +111,7 @@ class CausalLM(Settings):
         """Cut train into blocks and the other splits and sets into windows."""
         assert isinstance(data, CorpusData)
         self._check_tokenizer(tokenizer)
-        blocks = training_blocks(make_stream(data.train, tokenizer), self.block_size)
+        blocks = training_blocks(make_stream(data.train, tokenizer), self.block_size, pretrained.text_start(tokenizer))
         if not len(blocks):
             raise UserError(f"task.block_size: train has fewer than {self.block_size} tokens; take smaller blocks")
         return {
@@ -155,11 +155,6 @@ class CausalLM(Settings):
         most = pretrained.context_length(loaded.network)
         if most is not None and self.block_size > most:
             raise UserError(f"task.block_size: this model reads at most {most} tokens, not {self.block_size}")
-        if loaded.network.config.model_type.startswith("gemma"):
-            raise UserError(
-                "model: a Gemma reads nothing well that its own first token doesn't stand before, which windows from "
-                "the middle of a document lack\n  take another decoder, or compare it as a classifier"
-            )
         if loaded.network.config.pad_token_id is None:
             loaded.network.config.pad_token_id = tokenizer.pad_token_id
         return loaded
@@ -169,7 +164,9 @@ class CausalLM(Settings):
     ) -> dict[str, torch.Tensor]:
         """Return a batch: `input_ids` and `labels`, the token after each, (batch, tokens); a label of -100 counts not.
 
-        Windows of unequal length are padded, and `attention_mask` says where; training blocks are of one length.
+        Windows of unequal length are padded, and `attention_mask` says where; training blocks are of one length. What
+        the tokenizer puts before every text stands first in every window, in the middle of a document in place of the
+        token there, as in llama.cpp's perplexity: without it a Gemma reads nothing well.
         """
         import torch
 
@@ -185,6 +182,9 @@ class CausalLM(Settings):
             "input_ids": np.where(inside, tokens[places], tokenizer.eos_token_id),
             "labels": np.where(scored, tokens[places + 1], -100),
         }
+        start = pretrained.text_start(tokenizer)
+        if start is not None:
+            batch["input_ids"][:, 0] = start
         if not inside.all():
             batch["attention_mask"] = inside
         return {name: torch.from_numpy(column.astype(np.int64)) for name, column in batch.items()}

@@ -20,7 +20,8 @@ from loralab.pretrained import parts_of
 Tensor = torch.Tensor
 
 NOT_COUNTED = -100  # a label that adds nothing, as torch and transformers have it
-PIECE = 2**24  # logits at a time: 64 MB in float32
+PIECE = 2**24  # logits at a time: 64 MB in float32, and as much again for their gradient
+MOST = 4 * PIECE  # where the output layer is trained
 
 
 def summed_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
@@ -43,7 +44,7 @@ def token_losses(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     hidden, labels, head = _counted(network, batch)
     found = [
         torch.stack([cross_entropy(logits, own, reduction="none"), (logits.argmax(dim=-1) == own).float()], dim=-1)
-        for logits, own in ((head(piece).float(), own) for piece, own in _pieces(hidden, labels, head))
+        for logits, own in ((head(piece).float(), own) for piece, own in _pieces(hidden, labels, head, PIECE))
     ]
     losses = torch.zeros(*batch["labels"].shape, 2, device=labels.device)
     losses[batch["labels"] != NOT_COUNTED] = torch.cat(found)
@@ -66,9 +67,8 @@ def _counted(network: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, T
     return body(**inputs, use_cache=False).last_hidden_state[places], batch["labels"][places], head
 
 
-def _pieces(hidden: Tensor, labels: Tensor, head: Any) -> Iterator[tuple[Tensor, Tensor]]:
-    vocabulary = _width(hidden, head)
-    size = max(1, PIECE // vocabulary)
+def _pieces(hidden: Tensor, labels: Tensor, head: Any, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
+    size = max(1, at_once // _width(hidden, head))
     for start in range(0, len(labels), size):
         yield hidden[start : start + size], labels[start : start + size]
 
@@ -87,7 +87,9 @@ class _PiecewiseLoss(torch.autograd.Function):
         total = torch.zeros((), device=hidden.device)
         of_hidden: list[Tensor] = []
         of_trained: dict[int, Tensor] = {}  # by place; TinyLoRA keeps a weight in the head that isn't used there
-        for piece, own in _pieces(hidden, labels, head):
+        # Each piece makes a whole gradient of a trained weight, to be added up: so large a weight has fewer pieces.
+        at_once = min(MOST, max([PIECE, *(weight.numel() for weight in trained)]))
+        for piece, own in _pieces(hidden, labels, head, at_once):
             with torch.enable_grad():
                 leaf = piece.detach().requires_grad_(ctx.needs_input_grad[0])
                 loss = cross_entropy(head(leaf).float(), own, reduction="sum")

@@ -61,13 +61,15 @@ def _last_word(name: str, text: str, offsets: Sequence[tuple[int, int]]) -> tupl
     return places[0], places[-1] + 1
 
 
-def training_blocks(stream: Stream, block_size: int) -> Windows:
+def training_blocks(stream: Stream, block_size: int, start: int | None = None) -> Windows:
     """Cut the stream into windows of `block_size` tokens that follow one another; what is left at the end is dropped.
 
-    Every token but the first is predicted once an epoch. Nothing is padded.
+    Every token but the first is predicted once an epoch. Nothing is padded. `start` is what takes the place of a
+    block's first token, if anything does: the second has nothing else before it then, and isn't predicted.
     """
     starts = np.arange((len(stream.tokens) - 1) // block_size, dtype=np.int64) * block_size
-    return Windows(stream, starts, starts + 1, starts + block_size, between_too=True)
+    is_replaced = np.zeros(len(starts), dtype=np.int64) if start is None else stream.tokens[starts] != start
+    return Windows(stream, starts, starts + 1 + is_replaced, starts + block_size, between_too=True)
 
 
 def scoring_windows(stream: Stream, window: int, stride: int, context: Context) -> Windows:
