@@ -140,7 +140,7 @@ def cells(ours: list[Measurement], usual: list[dict[str, Any]]) -> list[str]:
     drawn = resample(apart.T[:, :, None].astype(np.float32), lambda means: means[..., 0], DRAWS)
     difference = crossed(apart.mean(axis=1), drawn, apart.shape[1])
     low, high = difference.interval()
-    losses = [_validation_loss(one) / other["loss"] for one, other in zip(ours, usual, strict=True)]
+    losses = [validation_loss(one) / other["loss"] for one, other in zip(ours, usual, strict=True)]
     ratio = geometric(losses)
     assert ratio.interval is not None
     return [
@@ -157,7 +157,8 @@ def _right(measurement: Measurement) -> list[bool]:
     return [label == found for label, found in zip(items.labels, items.predictions, strict=True)]
 
 
-def _validation_loss(measurement: Measurement) -> float:
+def validation_loss(measurement: Measurement) -> float:
+    """Return the loss after the last step, in nats a text."""
     metric = measurement.trial.conditions.task.tuning_metric
     return next(point.validation[metric] for point in reversed(measurement.curve) if point.validation)
 

@@ -1,0 +1,96 @@
+"""Whether what makes the engine fast changes what is learnt, batch for batch: the same trials with it and without.
+
+    python benchmarks/same_batches.py --data DIR --out DIR
+
+The trials of `learning.py`, each carried out twice: as `loralab run` does, with `precision: auto`, and by the same loop
+in float32 with PyTorch's dropout and the layers as transformers and PEFT have them. Head and batches are the same, so
+that masks and rounding alone differ; `tests/test_same_learning.py` holds the loop itself against a plain one. `--out`
+keeps what is finished. The table is written into docs/engine.md, where each precision has its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean
+from unittest.mock import patch
+
+from learning import DOCUMENT, PROCESSOR, experiment, validation_loss
+from loralab import Experiment
+from loralab.engine.precision import choose_precision
+from loralab.experiment import Trial
+from loralab.measure import environment
+from loralab.statistics.ratios import geometric
+from loralab.train import carry_out
+from marks import put
+from table import told
+
+
+def main() -> None:
+    """Train both ways, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    given = parser.parse_args()
+    compared = experiment(given.data, given.seeds)
+    precision = choose_precision("auto", PROCESSOR)
+    lines = [
+        f"{told(environment(PROCESSOR, precision).model_dump())}; {given.seeds} seeds.",
+        "",
+        "| | validation loss without | with all of it | ratio |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for arm in compared.arms:
+        trials = trials_of(compared, arm)
+        without, with_it = ([loss(trial, given.out, is_plain=plain) for trial in trials] for plain in (True, False))
+        ratio = geometric([one / other for one, other in zip(with_it, without, strict=True)])
+        assert ratio.interval is not None
+        found = f"{ratio.value:.3f} ({ratio.interval[0]:.3f} to {ratio.interval[1]:.3f})"
+        lines.append(f"| {arm} | {fmean(without):.3f} | {fmean(with_it):.3f} | {found} |")
+    put(DOCUMENT, f"same batches in {precision}", "\n".join(lines))
+    print("\n".join(lines))
+
+
+def trials_of(compared: Experiment, arm: str) -> list[Trial]:
+    """Return a trial for each seed that is scored on validation alone."""
+    asked = compared.arms[arm]
+    return [
+        Trial(
+            stage="tuning",
+            arm=arm,
+            method=asked.method,
+            learning_rate=asked.learning_rates[0],
+            seed=seed,
+            conditions=compared.conditions,
+        )
+        for seed in compared.seeds
+    ]
+
+
+def loss(trial: Trial, out: Path, *, is_plain: bool) -> float:
+    """Return the validation loss after the trial, carried out in a process of its own unless that was done before."""
+    folder = out / ("plain" if is_plain else "fast")
+    kept = folder / f"{trial.id}.txt"
+    if not kept.exists():
+        with ProcessPoolExecutor(1, get_context("spawn")) as place:
+            found = place.submit(_carry_out_plainly if is_plain else _carry_out, trial, folder).result()
+        kept.write_text(str(found), encoding="utf-8")
+    return float(kept.read_text(encoding="utf-8"))
+
+
+def _carry_out(trial: Trial, folder: Path) -> float:
+    return validation_loss(carry_out(trial, folder, lambda _: None))
+
+
+def _carry_out_plainly(trial: Trial, folder: Path) -> float:
+    conditions = trial.conditions.model_copy(update={"precision": "float32"})
+    with patch("loralab.fitting.fast_training", lambda *_, **__: nullcontext()):
+        return _carry_out(trial.model_copy(update={"conditions": conditions}), folder)
+
+
+if __name__ == "__main__":
+    main()
