@@ -110,6 +110,17 @@ def test_a_test_split_that_hides_its_labels_is_left_alone(toy_model: Path, tmp_p
     assert len(data.train) + len(data.validation) == 57
 
 
+def test_the_sample_holds_every_label_however_rare(toy_model: Path, tmp_path: Path) -> None:
+    found = [{"text": f"{row['review']} {place}", "label": row["stars"]} for place, row in enumerate(rows(9000))]
+    found += [{"text": f"a rare one, {place}", "label": "rare"} for place in range(2)]
+    write_jsonl(tmp_path / "train.jsonl", found)
+    write_jsonl(tmp_path / "test.jsonl", [*found[:60], found[-1]])
+    experiment, told = drafted(tmp_path, toy_model, tmp_path / "mine.yaml")
+    assert 2000 < experiment.conditions.task.data.rows.train < 2500
+    assert "train has 9,002 rows; the file begins with 2,2" in told
+    assert "rare" in api.check(experiment).label_names
+
+
 def test_a_configuration_is_a_folder_inside_the_data(toy_data: Path, toy_model: Path, tmp_path: Path) -> None:
     (tmp_path / "several").mkdir()
     (tmp_path / "several" / "intents").symlink_to(toy_data)

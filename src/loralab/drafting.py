@@ -46,57 +46,47 @@ class Draft:
     guesses: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What the data hold."""
+
+    text: str | tuple[str, str]  # the column, or two
+    label: str | None
+    rows: Mapping[str, list[Row]]  # with a label, where there are labels; by split
+    unlabelled: Mapping[str, int]  # rows that have none, by split; none where it isn't listed
+    hides_test: bool  # whether test has no label and validation has, as in GLUE: it is left alone then
+
+
 def draft(source: str, model: str | None, configuration: str | None) -> Draft:
     """Write an experiment file for the data `source`, and for `model` or the usual one of the task.
 
     Raises UserError where the data can't be read, or nothing in them looks like text.
     """
-    splits = _look(source, configuration)
-    rows = _some(splits["train"].rows)
-    text, label = _columns(rows)
-    labelled = {split: _labelled(found, label) for split, found in splits.items()}
-    if not labelled["train"]:
-        raise UserError(f"no row of train has a label in {label!r}")
-    hides_test = not labelled.get("test", True) and bool(labelled.get("validation"))  # as GLUE does
-    if hides_test:
-        del splits["test"], labelled["test"]
-    rows = _some(labelled["train"])
-    counts = {split: len(found) for split, found in labelled.items()}
-    unlabelled = {split: len(found.rows) - counts[split] for split, found in splits.items()}
-    kind = "causal-lm" if label is None else "classification"
+    seen = _look(source, configuration)
+    kind = "causal-lm" if seen.label is None else "classification"
     model = model or MODELS[kind]
-    guesses = [_told_columns(text, label, rows)]
-    if hides_test:
-        guesses.append("test has no labels; the file tests on validation, and holds part of train out to tune on")
-    guesses += [
-        f"{count:,} of the {len(splits[split].rows):,} rows of {split} have no label; they are left out"
-        for split, count in unlabelled.items()
-        if count
-    ]
     tokenizer = load_tokenizer(model)
-    lengths = _lengths(rows, text, tokenizer)
+    rows = _some(seen.rows["train"])
+    lengths = _lengths(rows, seen.text, tokenizer)
     length = min(BLOCK if kind == "causal-lm" else _enough(lengths), tokenizer.model_max_length)
-    guesses.append(_told_length(lengths, length, kind))
-    few = {split: most for split, most in MOST_ROWS.items() if counts.get(split, 0) > most} if label else {}
-    guesses += [
-        f"{split} has {counts[split]:,} rows; the file begins with {most:,} of them" for split, most in few.items()
-    ]
+    few = {} if seen.label is None else _few(seen.rows, seen.label)
     written = _template("experiment.yaml.j2").render(
         kind=kind,
         model=_quoted(model),
         source=_quoted(source),
         configuration=configuration and _quoted(configuration),
-        text=_quoted(text),
-        label=_quoted(label),
-        hides_test=hides_test,
-        drops_unlabelled=any(unlabelled.values()),
-        is_usual=(text, label) in (("text", "label"), ("text", None)),
+        text=_quoted(seen.text),
+        label=_quoted(seen.label),
+        hides_test=seen.hides_test,
+        drops_unlabelled=bool(seen.unlabelled),
+        is_usual=(seen.text, seen.label) in (("text", "label"), ("text", None)),
         rows=few,
         length=length,
         arms={name: _flow(arm) for name, arm in USUAL_ARMS[kind].items()},
     )
     parse_experiment(read_value(written, "the draft"), "the draft")
-    return Draft(written, tuple(guesses))
+    columns, cut = _told_columns(seen.text, seen.label, rows), _told_length(lengths, length, kind)
+    return Draft(written, (columns, *_told_gaps(seen), cut, *_told_few(seen.rows, few)))
 
 
 def _some(rows: Sequence[Row]) -> list[Row]:
@@ -106,7 +96,22 @@ def _some(rows: Sequence[Row]) -> list[Row]:
     return [rows[place] for place in sorted(np.random.default_rng(0).choice(len(rows), LOOKED_AT, replace=False))]
 
 
-def _look(source: str, configuration: str | None) -> dict[str, Records]:
+def _look(source: str, configuration: str | None) -> _Seen:
+    """Return what the splits hold. Raises UserError."""
+    splits = _read(source, configuration)
+    text, label = _columns(_some(splits["train"].rows))
+    labelled = {split: _labelled(found, label) for split, found in splits.items()}
+    if not labelled["train"]:
+        raise UserError(f"no row of train has a label in {label!r}")
+    hides_test = not labelled.get("test", True) and bool(labelled.get("validation"))
+    if hides_test:
+        del labelled["test"]
+    gaps = {split: len(splits[split].rows) - len(rows) for split, rows in labelled.items()}
+    unlabelled = {split: count for split, count in gaps.items() if count}
+    return _Seen(text, label, labelled, unlabelled, hides_test=hides_test)
+
+
+def _read(source: str, configuration: str | None) -> dict[str, Records]:
     """Return the splits, read with labels if they have any."""
     try:
         return read_splits(source, configuration, SplitNames(), Columns(("text",), "label"))
@@ -136,6 +141,17 @@ def _labelled(records: Records, label: str | None) -> list[Row]:
     return [row for row in records.rows if not is_unlabelled(row.get(label), are_named=are_named)]
 
 
+def _few(labelled: Mapping[str, Sequence[Row]], label: str) -> dict[str, int]:
+    """Return how many rows to begin with, of the splits that have more: of train, enough to hold every label.
+
+    In a sample, the first row of a label of n of N rows has about the place N / 2n (`stratified_order`).
+    """
+    sizes = Counter(str(row.get(label)) for row in labelled["train"])
+    least = len(labelled["train"]) // (2 * min(sizes.values())) + len(sizes) + 1
+    asked = MOST_ROWS | {"train": max(MOST_ROWS["train"], least)}
+    return {split: most for split, most in asked.items() if len(labelled.get(split, ())) > most}
+
+
 def _holds_text(values: Sequence[object]) -> bool:
     """Return whether they are texts, some of which may be missing."""
     return any(values) and all(value is None or isinstance(value, str) for value in values)
@@ -150,6 +166,19 @@ def _fewest_values(rows: Sequence[Row], there: Sequence[str]) -> str | None:
     }
     likely = {name: count for name, count in counts.items() if 2 <= count <= min(MOST_LABELS, len(rows) // 5)}
     return min(likely, key=lambda name: likely[name]) if likely else None
+
+
+def _told_gaps(seen: _Seen) -> list[str]:
+    hidden = "test has no labels; the file tests on validation, and holds part of train out to tune on"
+    gaps = [
+        f"{count:,} of the {count + len(seen.rows[split]):,} rows of {split} have no label; they are left out"
+        for split, count in seen.unlabelled.items()
+    ]
+    return [hidden, *gaps] if seen.hides_test else gaps
+
+
+def _told_few(rows: Mapping[str, Sequence[Row]], few: Mapping[str, int]) -> list[str]:
+    return [f"{split} has {len(rows[split]):,} rows; the file begins with {few[split]:,} of them" for split in few]
 
 
 def _told_columns(text: str | tuple[str, str], label: str | None, rows: Sequence[Row]) -> str:
