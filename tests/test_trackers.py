@@ -16,6 +16,7 @@ from loralab import api
 from loralab.comparison import Comparison
 from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
+from loralab.plan import tuning_trials
 from loralab.progress import Progress, Silent
 from loralab.results import Failure, Measurement
 from loralab.trackers import Tracked, open_tracker
@@ -74,6 +75,15 @@ def test_wandb_is_online_for_those_who_logged_in(logged_in: bool, tmp_path: Path
     environment = {**elsewhere, "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.split()[-1] == ("online" if logged_in else "offline")
+
+
+def test_mlflow_makes_its_store_without_a_word(
+    toy_experiment: Experiment, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    open_tracker("mlflow", tmp_path).begin(tuning_trials(toy_experiment)[0])
+    assert (tmp_path / "mlflow.db").exists()
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_tensorboard_shows_each_trials_curves(tracked: tuple[Path, Comparison]) -> None:

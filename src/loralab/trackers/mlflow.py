@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ class MLflow:
         """Open a run, and the store before the first one."""
         if self._client is None:
             self._folder.mkdir(parents=True, exist_ok=True)
+            # It tells (mlflow 3) that it makes tables, in the middle of what the trials say.
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
             self._client = MlflowClient(self._elsewhere or f"sqlite:///{(self._folder / STORE).resolve()}")
         run = self._client.create_run(self._experiment(self._client), run_name=trial.id)
         self._run = run.info.run_id
