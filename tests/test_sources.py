@@ -95,7 +95,9 @@ def test_the_hub_s_word_on_configurations_and_splits_reaches_the_user(monkeypatc
         return {"train": None, "validation_matched": None}
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    with pytest.raises(UserError, match=r"data\.configuration: Config name is missing[^']*'cola', 'sst2'"):
+    with pytest.raises(
+        UserError, match=r"data\.configuration \(of init: --configuration\): Config name is missing[^']*'cola', 'sst2'"
+    ):
         Data(source="nyu-mll/glue").read()
     with pytest.raises(UserError, match="no split 'matched'; there are train, validation_matched"):
         Data(source="nyu-mll/glue", configuration="mnli", splits=SplitNames(test="matched")).read()
