@@ -46,25 +46,34 @@ PROCESSOR = torch.device("cpu")
 
 def main() -> None:
     """Train both ways, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    given = parser.parse_args()
+    given = asked(__doc__)
     compared = experiment(given.data, given.seeds)
-    precision = choose_precision("auto", PROCESSOR)
     by_arm = {name: arm.measurements for name, arm in run(compared, given.out / "loralab").arms.items()}
     lines = [
-        f"{told(environment(PROCESSOR, precision).model_dump())}; {given.seeds} seeds.",
-        "",
         "| | accuracy, Trainer | accuracy, loralab | difference, points | validation loss, loralab to Trainer |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for method, found in by_arm.items():
         usual = [trained_as_usual(compared, method, seed, given.out) for seed in found]
         lines.append(f"| {method} | {' | '.join(cells(list(found.values()), usual))} |")
-    put(DOCUMENT, f"learning in {precision}", "\n".join(lines))
-    print("\n".join(lines))
+    tell("learning", given.seeds, lines)
+
+
+def asked(description: str | None) -> argparse.Namespace:
+    """Return what the command line gives: the data, where what is finished is kept, and how many seeds."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    return parser.parse_args()
+
+
+def tell(mark: str, seeds: int, table: list[str]) -> None:
+    """Write the table where `mark` stands for this precision, under the machine, and print it."""
+    precision = choose_precision("auto", PROCESSOR)
+    text = "\n".join([f"{told(environment(PROCESSOR, precision).model_dump())}; {seeds} seeds.", "", *table])
+    put(DOCUMENT, f"{mark} in {precision}", text)
+    print(text)
 
 
 def experiment(data: Path, seeds: int) -> Experiment:
@@ -140,15 +149,19 @@ def cells(ours: list[Measurement], usual: list[dict[str, Any]]) -> list[str]:
     drawn = resample(apart.T[:, :, None].astype(np.float32), lambda means: means[..., 0], DRAWS)
     difference = crossed(apart.mean(axis=1), drawn, apart.shape[1])
     low, high = difference.interval()
-    losses = [validation_loss(one) / other["loss"] for one, other in zip(ours, usual, strict=True)]
-    ratio = geometric(losses)
-    assert ratio.interval is not None
     return [
         f"{right_as_usual.mean():.1%}",
         f"{right.mean():.1%}",
         f"{100 * difference.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})",
-        f"{ratio.value:.3f} ({ratio.interval[0]:.3f} to {ratio.interval[1]:.3f})",
+        ratio_of([validation_loss(one) for one in ours], [other["loss"] for other in usual]),
     ]
+
+
+def ratio_of(losses: list[float], others: list[float]) -> str:
+    """Return how many times the others the losses are, in the geometric mean over seeds, with its 95 % interval."""
+    ratio = geometric([one / other for one, other in zip(losses, others, strict=True)])
+    assert ratio.interval is not None
+    return f"{ratio.value:.3f} ({ratio.interval[0]:.3f} to {ratio.interval[1]:.3f})"
 
 
 def _right(measurement: Measurement) -> list[bool]:

@@ -10,7 +10,6 @@ keeps what is finished. The table is written into docs/engine.md, where each pre
 
 from __future__ import annotations
 
-import argparse
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from multiprocessing import get_context
@@ -18,57 +17,31 @@ from pathlib import Path
 from statistics import fmean
 from unittest.mock import patch
 
-from learning import DOCUMENT, PROCESSOR, experiment, validation_loss
+from learning import asked, experiment, ratio_of, tell, validation_loss
 from loralab import Experiment
-from loralab.engine.precision import choose_precision
 from loralab.experiment import Trial
-from loralab.measure import environment
-from loralab.statistics.ratios import geometric
+from loralab.plan import certain_trials
 from loralab.train import carry_out
-from marks import put
-from table import told
 
 
 def main() -> None:
     """Train both ways, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    given = parser.parse_args()
+    given = asked(__doc__)
     compared = experiment(given.data, given.seeds)
-    precision = choose_precision("auto", PROCESSOR)
     lines = [
-        f"{told(environment(PROCESSOR, precision).model_dump())}; {given.seeds} seeds.",
-        "",
         "| | validation loss without | with all of it | ratio |",
         "| --- | ---: | ---: | ---: |",
     ]
     for arm in compared.arms:
         trials = trials_of(compared, arm)
         without, with_it = ([loss(trial, given.out, is_plain=plain) for trial in trials] for plain in (True, False))
-        ratio = geometric([one / other for one, other in zip(with_it, without, strict=True)])
-        assert ratio.interval is not None
-        found = f"{ratio.value:.3f} ({ratio.interval[0]:.3f} to {ratio.interval[1]:.3f})"
-        lines.append(f"| {arm} | {fmean(without):.3f} | {fmean(with_it):.3f} | {found} |")
-    put(DOCUMENT, f"same batches in {precision}", "\n".join(lines))
-    print("\n".join(lines))
+        lines.append(f"| {arm} | {fmean(without):.3f} | {fmean(with_it):.3f} | {ratio_of(with_it, without)} |")
+    tell("same batches", given.seeds, lines)
 
 
 def trials_of(compared: Experiment, arm: str) -> list[Trial]:
     """Return a trial for each seed that is scored on validation alone."""
-    asked = compared.arms[arm]
-    return [
-        Trial(
-            stage="tuning",
-            arm=arm,
-            method=asked.method,
-            learning_rate=asked.learning_rates[0],
-            seed=seed,
-            conditions=compared.conditions,
-        )
-        for seed in compared.seeds
-    ]
+    return [one.model_copy(update={"stage": "tuning"}) for one in certain_trials(compared) if one.arm == arm]
 
 
 def loss(trial: Trial, out: Path, *, is_plain: bool) -> float:

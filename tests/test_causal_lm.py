@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def test_what_a_tokenizer_puts_before_a_text_stands_first_in_every_window(tokeni
     assert stream.tokens[0] == first
     for windows in (training_blocks(stream, 16), scoring_windows(stream, 16, 8, "corpus")):
         everything = np.arange(len(windows))
-        plain, own = (language_task().collate(windows, everything, one) for one in (tokenizer, started))
+        without = replace(windows, stream=replace(stream, start=None))
+        plain, own = (language_task().collate(one, everything, tokenizer) for one in (without, windows))
         assert set(own["input_ids"][:, 0].tolist()) == {first}
         assert len(set(plain["input_ids"][:, 0].tolist())) > 1
         assert torch.equal(own["labels"], plain["labels"])
@@ -64,7 +66,7 @@ def test_what_a_tokenizer_puts_before_a_text_stands_first_in_every_window(tokeni
 
 
 def test_a_token_that_only_the_start_of_a_block_stands_before_is_not_learnt() -> None:
-    blocks = training_blocks(stream_of([7, 12, 4]), 5, start=0)
+    blocks = training_blocks(replace(stream_of([7, 12, 4]), start=0), 5)
     assert (blocks.firsts - blocks.starts).tolist() == [1, 2, 2, 2, 2]
     assert blocks.tokens == 5 + 4 * 4
 

@@ -68,7 +68,7 @@ def stream_of(lengths: Sequence[int]) -> Stream:
         owners += [number] * length + [NOWHERE]
     names = tuple(map(str, range(len(lengths))))
     numbers = np.arange(len(owners), dtype=np.int32)
-    return Stream(numbers, np.array(owners, dtype=np.int32), names, tuple(lengths))
+    return Stream(numbers, np.array(owners, dtype=np.int32), names, tuple(lengths), start=None)
 
 
 def save_gpt2(folder: Path, **settings: Any) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from loralab.data.columns import is_unlabelled
+from loralab.data.labels import is_unlabelled
 from loralab.data.locate import read_splits
 from loralab.data.records import Columns, Records, Row
 from loralab.data.splits import SplitNames

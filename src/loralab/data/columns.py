@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from loralab.data.labels import ELSEWHERE, HIDDEN
+from loralab.data.labels import ELSEWHERE, is_missing
 from loralab.data.records import Columns, Records, Row, first_few
 from loralab.data.rows import Text
 from loralab.data.texts import as_text, without_markup
@@ -48,7 +47,7 @@ def read_cells(
             without_text += 1
         elif drops(label):
             without_label += 1
-        elif _is_missing(label):
+        elif is_missing(label):
             no_label.append(f"{split}, row {number}: the column {columns.label!r} holds no label")
         else:
             kept.append((name, text, label))
@@ -109,21 +108,6 @@ def _texts_of(row: Row, columns: Columns, *, clean_markup: bool) -> list[str]:
     """Return the row's texts, one for each column. Raises TypeError for a cell that is no text."""
     found = [as_text(row.get(column)) for column in columns.texts]
     return [without_markup(text) for text in found] if clean_markup else found
-
-
-def is_unlabelled(label: Any, *, are_named: bool) -> bool:
-    """Tell whether a row has no label.
-
-    Where numbers from 0 are named, -1 says so: GLUE keeps the labels of test back, and SNLI has none where its
-    annotators didn't agree. Else it may be a class.
-    """
-    return _is_missing(label) or (are_named and str(label).strip() in (str(HIDDEN), f"{HIDDEN}.0"))
-
-
-def _is_missing(label: Any) -> bool:
-    if isinstance(label, float):
-        return math.isnan(label)
-    return label is None or (isinstance(label, str) and not label.strip())
 
 
 def _lacking(split: str, columns: Columns, *, is_labelled: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,22 @@ def number_labels(values: Values, names: Sequence[str], source: str) -> Numbered
         names=tuple(names or map(str, known)),
         indices={split: tuple(known[label] for label in found) for split, found in labels.items()},
     )
+
+
+def is_unlabelled(label: Any, *, are_named: bool) -> bool:
+    """Tell whether a row has no label.
+
+    Where numbers from 0 are named, -1 says so: GLUE keeps the labels of test back, and SNLI has none where its
+    annotators didn't agree. Else it may be a class.
+    """
+    return is_missing(label) or (are_named and _number(label) == HIDDEN)
+
+
+def is_missing(label: Any) -> bool:
+    """Tell whether there is nothing where a label should be."""
+    if isinstance(label, float):
+        return math.isnan(label)
+    return label is None or (isinstance(label, str) and not label.strip())
 
 
 def _alike(values: Values, names: Sequence[str], source: str) -> tuple[Values, Sequence[str]]:

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from loralab.data.columns import Cells, is_unlabelled, read_cells
-from loralab.data.labels import number_labels
+from loralab.data.columns import Cells, read_cells
+from loralab.data.labels import is_unlabelled, number_labels
 from loralab.data.locate import is_on_hub, read_splits, source_alone
 from loralab.data.records import Columns, Records, common_names, first_few, gather
 from loralab.data.rows import LabelledData, Rows, stratified_order

@@ -33,7 +33,7 @@ def tokenised(task: Task, data: AnyData, tokenizer: PreTrainedTokenizerBase, fol
         return task.examples(data, tokenizer)
     from safetensors import SafetensorError
 
-    with suppress(OSError, SafetensorError, KeyError, ValueError):
+    with suppress(OSError, SafetensorError, KeyError, ValueError, TypeError):
         return read_examples(file)
     splits = task.examples(data, tokenizer)
     with suppress(OSError, SafetensorError), draft_of(file) as draft:

@@ -111,7 +111,7 @@ class CausalLM(Settings):
         """Cut train into blocks and the other splits and sets into windows."""
         assert isinstance(data, CorpusData)
         self._check_tokenizer(tokenizer)
-        blocks = training_blocks(make_stream(data.train, tokenizer), self.block_size, pretrained.text_start(tokenizer))
+        blocks = training_blocks(make_stream(data.train, tokenizer), self.block_size)
         if not len(blocks):
             raise UserError(f"task.block_size: train has fewer than {self.block_size} tokens; take smaller blocks")
         return {
@@ -182,9 +182,8 @@ class CausalLM(Settings):
             "input_ids": np.where(inside, tokens[places], tokenizer.eos_token_id),
             "labels": np.where(scored, tokens[places + 1], -100),
         }
-        start = pretrained.text_start(tokenizer)
-        if start is not None:
-            batch["input_ids"][:, 0] = start
+        if examples.stream.start is not None:
+            batch["input_ids"][:, 0] = examples.stream.start
         if not inside.all():
             batch["attention_mask"] = inside
         return {name: torch.from_numpy(column.astype(np.int64)) for name, column in batch.items()}

@@ -25,7 +25,10 @@ def write_examples(file: Path, splits: Mapping[str, Examples]) -> None:
 
 
 def read_examples(file: Path) -> dict[str, Examples]:
-    """Return what was written. Raises OSError, SafetensorError, KeyError or ValueError where it can't be read."""
+    """Return what was written. Raises OSError, SafetensorError, KeyError or ValueError where it can't be read.
+
+    TypeError where it holds other fields than the types have now.
+    """
     from safetensors import safe_open
 
     with safe_open(file, framework="np") as opened:

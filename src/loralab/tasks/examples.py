@@ -58,6 +58,7 @@ class Stream:
     owners: Tokens  # (tokens): the number of the document that a token is of, or NOWHERE
     ids: tuple[str, ...]  # of the documents
     bytes: tuple[int, ...]  # of the documents in UTF-8
+    start: int | None  # what the tokenizer puts before every text, and so stands first in every window
     # Of each document, from where to before where in `tokens` its last word stands, if asked for.
     last_words: tuple[tuple[int, int], ...] | None = None
 

@@ -45,7 +45,8 @@ def make_stream(documents: Documents, tokenizer: PreTrainedTokenizerBase, *, las
         last_words = tuple(
             (int(begin + first), int(begin + end)) for begin, (first, end) in zip(begins, inside, strict=True)
         )
-    return Stream(tokens, owners, documents.ids, tuple(len(text.encode()) for text in documents.texts), last_words)
+    sizes = tuple(len(text.encode()) for text in documents.texts)
+    return Stream(tokens, owners, documents.ids, sizes, start, last_words)
 
 
 def _last_word(name: str, text: str, offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -61,14 +62,14 @@ def _last_word(name: str, text: str, offsets: Sequence[tuple[int, int]]) -> tupl
     return places[0], places[-1] + 1
 
 
-def training_blocks(stream: Stream, block_size: int, start: int | None = None) -> Windows:
+def training_blocks(stream: Stream, block_size: int) -> Windows:
     """Cut the stream into windows of `block_size` tokens that follow one another; what is left at the end is dropped.
 
-    Every token but the first is predicted once an epoch. Nothing is padded. `start` is what takes the place of a
-    block's first token, if anything does: the second has nothing else before it then, and isn't predicted.
+    Every token but the first is predicted once an epoch. Nothing is padded. Where a start token takes the place of a
+    block's first token, the second has nothing else before it and isn't predicted.
     """
     starts = np.arange((len(stream.tokens) - 1) // block_size, dtype=np.int64) * block_size
-    is_replaced = np.zeros(len(starts), dtype=np.int64) if start is None else stream.tokens[starts] != start
+    is_replaced = stream.start is not None and stream.tokens[starts] != stream.start
     return Windows(stream, starts, starts + 1 + is_replaced, starts + block_size, between_too=True)
 
 
