@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -28,6 +29,7 @@ from loralab.places import LocalProcesses, Place
 from loralab.places.fresh import ProcessEndedError, in_fresh_process
 from loralab.places.local import rehearse_apart
 from loralab.plan import (
+    Count,
     Results,
     certain_trials,
     choose,
@@ -83,7 +85,7 @@ def _run(experiment: Experiment, folder: ResultsFolder, place: Place, watcher: W
         carrying.finish(extra_trials(experiment, carrying.results), at_most)
         comparison = compare(experiment, carrying.results)
         while comparison.missing:
-            carrying.finish(comparison.missing, len(carrying.results) + len(comparison.missing))
+            carrying.finish(comparison.missing, carrying.count(comparison.missing))
             comparison = compare(experiment, carrying.results)
         texts = _shown(comparison, data)
         folder.keep_texts(texts)
@@ -265,7 +267,7 @@ def forecast(experiment: Experiment, watcher: Watcher | None = None) -> Forecast
         # Once an experiment, and no part of what a trial takes.
         _apart(partial(keep_tokens, experiment.conditions, Path(scratch)))
         for name, trial in trials.items():
-            watcher.expect(len(trials), len(arms))
+            watcher.expect(0, len(trials), len(arms))
             watcher.begin(trial)
             begun = time.perf_counter()
             found = rehearse_apart(trial, Path(scratch), watcher)
@@ -283,15 +285,20 @@ class _Carrying:
         self._place = place
         self._watcher = watcher
 
-    def finish(self, trials: Sequence[Trial], expected: int) -> None:
+    def count(self, missing: Sequence[Trial]) -> Count:
+        """Return how many trials there are once those that are missing are carried out."""
+        stages = Counter(trial.stage for trial in (*(result.trial for result in self.results.values()), *missing))
+        return Count(stages["tuning"], stages["final"])
+
+    def finish(self, trials: Sequence[Trial], expected: Count) -> None:
         """Carry out those of `trials` that the folder lacks; each result is kept before the next trial begins.
 
-        `expected` is how many trials there are in all, as far as is known.
+        `expected`: the trials that there are in all, as far as is known.
         """
         stored = {trial.id: self.folder.result(trial) for trial in trials}
         known = {name: result for name, result in stored.items() if _is_settled(result)}
         self.results.update({name: result for name, result in known.items() if result is not None})
-        self._watcher.expect(expected, len(self.results))
+        self._watcher.expect(*expected, len(self.results))
         missing = [trial for trial in trials if trial.id not in known]
         for result in self._place.run(missing, self.folder.path, self._watcher):
             self.folder.keep(result)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from loralab.experiment import Trial
+from loralab.experiment import Stage, Trial
 from loralab.progress import Progress
 from loralab.report.numbers import duration, score
 from loralab.results import Failure, Measurement
@@ -41,16 +41,16 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def expect(self, trials: int, done: int) -> None:
+    def expect(self, tuning: int, final: int, done: int) -> None:
         """Show how many trials there are and are done."""
-        self._clock.expect(trials, done)
-        self._bars.update(self._all, total=trials, completed=done)
+        self._clock.expect(tuning, final, done)
+        self._bars.update(self._all, total=self._clock.total, completed=done)
 
     def begin(self, trial: Trial) -> None:
         """Show which trial is under way."""
-        if not self._live and self._clock.begins_first():
-            self._console.print(f"The first trial is under way: {trial.id}", markup=False, highlight=False)
-        self._clock.begin()
+        if not self._live and not self._clock.has_finished_one:
+            self._console.print(f"Under way: {trial.id}", markup=False, highlight=False)
+        self._clock.begin(trial)
         self._bars.reset(self._one, description=trial.id, total=None, note="starting", visible=True)
 
     def progress(self, moment: Progress) -> None:
@@ -72,7 +72,7 @@ class Display:
 
     def finish(self, result: Measurement | Failure) -> None:
         """Say in a line what the trial gave; it stays above the live view."""
-        self._clock.finish()
+        self._clock.finish(result)
         self._bars.update(self._all, completed=self._clock.done, note=self._clock.left())
         place = f"[{self._clock.done}/{self._clock.total}] {result.trial.id}"
         line = f"{place}: {_outcome(result)}"
@@ -85,33 +85,55 @@ class Display:
 
 
 class _Clock:
-    """Tells the time that is left, from the mean of the trials that are done."""
+    """Tells the time that is left, from the means of the trials of either stage that were trained."""
 
     def __init__(self) -> None:
         self.total = self.done = 0
+        self.has_finished_one = False  # of those that it saw begin
+        self._tuning = 0
+        self._stage: Stage = "tuning"
         self._begun = time.monotonic()
-        self._spent: list[float] = []
+        self._spent: dict[Stage, list[float]] = {"tuning": [], "final": []}
+        self._testing: list[float] = []  # what scoring test would have taken tuning trials
 
-    def begins_first(self) -> bool:
-        return not self._spent
+    def expect(self, tuning: int, final: int, done: int) -> None:
+        self._tuning, self.total, self.done = tuning, tuning + final, done
 
-    def expect(self, total: int, done: int) -> None:
-        self.total, self.done = total, done
+    def begin(self, trial: Trial) -> None:
+        self._stage, self._begun = trial.stage, time.monotonic()
 
-    def begin(self) -> None:
-        self._begun = time.monotonic()
-
-    def finish(self) -> None:
+    def finish(self, result: Measurement | Failure) -> None:
         self.done += 1
-        self._spent.append(time.monotonic() - self._begun)
+        self.has_finished_one = True
+        if isinstance(result, Measurement) and result.trial.learning_rate is not None:
+            self._spent[result.trial.stage].append(time.monotonic() - self._begun)
+            if result.trial.stage == "tuning":
+                self._testing.append(_testing_seconds(result))
+        self._begun = time.monotonic()  # nothing of the next one is behind it
 
     def left(self) -> str:
-        if not self._spent:
+        if not any(self._spent.values()) or self.done == self.total:
             return ""
-        mean = fmean(self._spent)
-        under_way = min(time.monotonic() - self._begun, mean)
-        left = mean * (self.total - self.done) - under_way
-        return f"about {duration(max(10.0, round(left, -1)))} left" if self.total > self.done else ""
+        means = {"tuning": self._mean_tuning(), "final": self._mean_final()}
+        tuning_left = max(0, self._tuning - self.done)
+        final_left = self.total - self.done - tuning_left
+        under_way = min(time.monotonic() - self._begun, means[self._stage])
+        left = tuning_left * means["tuning"] + final_left * means["final"] - under_way
+        return f"about {duration(max(10.0, round(left, -1)))} left"
+
+    def _mean_tuning(self) -> float:
+        return fmean(self._spent["tuning"] or self._spent["final"])
+
+    def _mean_final(self) -> float:
+        """Return the mean of final trials; until one is done, a guess: test is often larger than validation."""
+        return fmean(self._spent["final"]) if self._spent["final"] else self._mean_tuning() + fmean(self._testing)
+
+
+def _testing_seconds(tuning: Measurement) -> float:
+    """Return what scoring test would take a tuning trial, by the rows of both splits and its validations."""
+    validations = sum(point.validation is not None for point in tuning.curve)
+    rows = tuning.data.rows
+    return tuning.seconds.validation / validations * rows["test"] / rows["validation"]
 
 
 def _outcome(result: Measurement | Failure) -> str:

@@ -8,12 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from loralab.experiment import UNTOUCHED, Experiment, Trial
 from loralab.methods import Untouched
 from loralab.results import Failure, Measurement
 
 Results = Mapping[str, Measurement | Failure]  # by trial id
+
+
+class Count(NamedTuple):
+    """How many trials there are."""
+
+    tuning: int
+    final: int
 
 
 @dataclass(frozen=True)
@@ -91,14 +99,12 @@ def certain_trials(experiment: Experiment) -> list[Trial]:
     return [*tuning_trials(experiment), *final_trials(experiment, choices, experiment.seeds_by_look[0])]
 
 
-def count_trials(experiment: Experiment) -> tuple[int, int]:
+def count_trials(experiment: Experiment) -> tuple[Count, Count]:
     """Return how many trials the experiment has at least, and at most: one more a tuned arm, and all of its seeds."""
     tuned = sum(arm.is_tuned for arm in experiment.arms.values())
-    least, most = (
-        len(tuning_trials(experiment)) + len(experiment.arms) * len(seeds) + 1
-        for seeds in (experiment.seeds_by_look[0], experiment.seeds)
-    )
-    return least, most + tuned
+    tuning = len(tuning_trials(experiment))
+    least, most = (len(experiment.arms) * len(seeds) + 1 for seeds in (experiment.seeds_by_look[0], experiment.seeds))
+    return Count(tuning, least), Count(tuning + tuned, most)
 
 
 def _trial(experiment: Experiment, arm: str, rate: float, seed: int | None = None) -> Trial:

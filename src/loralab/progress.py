@@ -51,8 +51,8 @@ class Teller:
 class Watcher(Protocol):
     """Whoever follows an experiment."""
 
-    def expect(self, trials: int, done: int) -> None:
-        """Learn how many trials there are in all, as far as is known, and how many are done."""
+    def expect(self, tuning: int, final: int, done: int) -> None:
+        """Learn how many trials of either stage there are, as far as is known, and how many of all are done."""
 
     def begin(self, trial: Trial) -> None:
         """Learn that `trial` is being carried out."""
@@ -70,7 +70,7 @@ class Watcher(Protocol):
 class Silent:
     """Nobody follows."""
 
-    def expect(self, trials: int, done: int) -> None:
+    def expect(self, tuning: int, final: int, done: int) -> None:
         """Ignore it."""
 
     def begin(self, trial: Trial) -> None:

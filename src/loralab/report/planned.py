@@ -32,7 +32,7 @@ def trials(experiment: Experiment) -> Table:
 
 def how_many(experiment: Experiment) -> str:
     """Say how many trials there are."""
-    least, most = count_trials(experiment)
+    least, most = map(sum, count_trials(experiment))
     return f"{least} trials" if least == most else f"{least} to {most} trials"
 
 
@@ -103,7 +103,7 @@ def is_long(experiment: Experiment, training_texts: int) -> bool:
         texts = conditions.epochs * training_texts
     else:
         texts = (conditions.steps or 0) * conditions.batch_size * conditions.accumulation
-    return texts * count_trials(experiment)[0] > LONG
+    return texts * sum(count_trials(experiment)[0]) > LONG
 
 
 def _seeds(count: int) -> str:

@@ -40,9 +40,9 @@ class Tracked:
         if error is None or issubclass(error, Exception):  # Ctrl-C waits for nobody
             self._thread.join()
 
-    def expect(self, trials: int, done: int) -> None:
+    def expect(self, tuning: int, final: int, done: int) -> None:
         """Pass it on."""
-        self._watcher.expect(trials, done)
+        self._watcher.expect(tuning, final, done)
 
     def begin(self, trial: Trial) -> None:
         """Open every tracker."""
