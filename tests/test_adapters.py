@@ -117,6 +117,20 @@ def test_merged_for_evaluation_it_gives_the_same_and_is_bit_for_bit_what_it_was_
         assert model.lm_head.base_layer.weight is model.transformer.wte.weight
 
 
+def test_where_memory_has_no_room_for_merged_layers_they_stay_as_peft_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = adapted(llama, ["q_proj", "v_proj"])
+    expected = network(input_ids=IDS).logits
+    last = network.get_base_model().model.layers[1].self_attn.v_proj
+
+    def no_room(name: str) -> torch.Tensor:
+        raise torch.OutOfMemoryError(f"no room for {name}")
+
+    monkeypatch.setattr(last, "get_delta_weight", no_room)
+    with adapters_merged(network):
+        assert not any("forward" in vars(module) for module in network.modules())
+        assert torch.equal(network(input_ids=IDS).logits, expected)
+
+
 def test_a_layer_keeps_one_copy_of_its_input() -> None:
     kept: list[torch.Tensor] = []
 

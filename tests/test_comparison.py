@@ -233,6 +233,14 @@ def test_after_one_seed_or_before_the_end_nothing_is_recommended(plain: Experime
     assert "another would change" in " ".join(advice.recommendation(single))
 
 
+def test_after_one_seed_not_even_the_baseline_is_recommended(plain: Experiment, like: Measurement) -> None:
+    single = plain.model_copy(update={"seeds": (0,)})
+    of_arm = shares(lora=0.5, head_only=0.5)
+    comparison = compare(single, made_up(like, single, lambda arm, seed: answers(of_arm, arm, seed)))
+    assert {verdict.margin_answer for verdict in comparison.verdicts.values()} == {MarginAnswer.INFERIOR}
+    assert comparison.recommendation.reason is NoReason.ONE_SEED
+
+
 def test_an_unfair_comparison_recommends_nothing(plain: Experiment, like: Measurement) -> None:
     results = made_up(like, plain, lambda arm, seed: answers(shares(), arm, seed))
     for name, found in results.items():
@@ -280,6 +288,11 @@ def test_plain_lora_is_never_said_to_score_slower_since_it_is_scored_merged(
         assert comparison.recommendation.arm == "lora"
         found[dora] = [even for even in comparison.recommendation.break_evens if even.turn is Turn.SERVING]
     assert (len(found[False]), len(found[True])) == (0, 1)
+    assert "merging the adapter avoids it" in advice.recommendation(comparison)[-1]
+    unmerged = {name: one.model_copy(update={"checks": ()}) for name, one in results.items()}
+    told = advice.recommendation(compare(experiment, unmerged))[-1]
+    assert "scores slower" in told
+    assert "merging" not in told
 
 
 def test_what_went_on_from_a_checkpoint_is_told(plain: Experiment, like: Measurement) -> None:

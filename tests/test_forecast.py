@@ -63,6 +63,27 @@ def test_the_whole_is_the_sum_of_its_trials(make_experiment: MakeExperiment) -> 
     assert found.seconds() == (6 * 16 + 6 * 26 + 9, 6 * 16 + 6 * 26 + 9 + 3 * 16)
 
 
+def test_at_most_counts_the_seeds_of_every_look(make_experiment: MakeExperiment) -> None:
+    """Three arms, two rates; three seeds are sure, and nine more may follow."""
+    experiment = make_experiment(seeds="auto")
+    found = Forecast(experiment, {name: ArmForecast(rehearsal(), overhead=4.0) for name in experiment.arms})
+    sure = 6 * 16 + 9 * 26 + 9
+    assert found.seconds() == (sure, sure + 3 * 16 + 3 * 9 * 26)
+
+
+def test_an_epoch_of_kept_outputs_is_read_off_from_pieces_that_were_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("loralab.rehearsal.time.perf_counter", lambda: now[0])
+    sizes, seen = list(range(1, 101)), set[int]()
+
+    def do(position: int) -> None:
+        now[0] += 0.0 if position in seen else float(sizes[position])
+        seen.add(position)
+
+    assert _extrapolate(sizes, do, times_largest=False) == pytest.approx(sum(sizes), rel=0.02)
+    assert _extrapolate(sizes, do, times_largest=False) == 0
+
+
 def test_an_arm_that_needs_more_memory_than_is_free_does_not_fit() -> None:
     assert ArmForecast(rehearsal(), 0.0).fits
     assert ArmForecast(rehearsal(training_memory=1001), 0.0).fits is False

@@ -180,5 +180,15 @@ def test_the_factors_of_ia3_whose_neutral_value_is_one_are_not_decayed() -> None
         assert not group["weight_decay"] or factors.isdisjoint(map(id, group["params"]))
 
 
+def test_matrices_of_rank_1_are_decayed_like_those_of_other_ranks() -> None:
+    from loralab.engine.optimise import _groups
+
+    network = Lora(rank=1, alpha=2, targets=("attention",)).adapt(loaded(BertConfig(**SMALL)))
+    matrices = {name: weight for name, weight in network.named_parameters() if "lora_" in name}
+    assert matrices
+    (group,) = _groups(matrices, dict.fromkeys(matrices, 1e-3), weight_decay=0.01)
+    assert group["weight_decay"] == 0.01
+
+
 def by_decay(group: dict[str, Any]) -> float:
     return float(group["weight_decay"])

@@ -91,7 +91,7 @@ def test_a_prompt_that_a_classifier_cant_take_is_refused(
     ("method", "expected"),
     [
         ({"peft_type": "TRAINABLE_TOKENS", "token_indices": [1]}, "TRAINABLE_TOKENS has no place for the new head"),
-        ({"peft_type": "SHADOW", "r": 2}, "SHADOW is made for language models"),
+        ({"peft_type": "ADAPTION_PROMPT", "adapter_len": 3}, "ADAPTION_PROMPT is made for language models"),
     ],
 )
 def test_a_method_that_cant_train_a_head_is_refused_to_classifiers(
@@ -99,6 +99,23 @@ def test_a_method_that_cant_train_a_head_is_refused_to_classifiers(
 ) -> None:
     with pytest.raises(UserError, match=expected):
         Peft.model_validate(method).adapt(load(bert))
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ({"peft_type": "SHADOW", "r": 2}, "it adds a loss of its small network"),
+        (
+            {"peft_type": "ADAMSS", "use_asa": True, "target_modules": ["query"]},
+            "use_asa needs a call",
+        ),
+    ],
+)
+def test_a_method_that_the_loop_would_train_without_a_part_of_it_is_refused(
+    method: dict[str, Any], expected: str
+) -> None:
+    (mistake,) = Peft.model_validate(method).mistakes()
+    assert expected in mistake
 
 
 def test_all_linear_in_pefts_own_words_leaves_distilberts_head_alone(tmp_path: Path) -> None:

@@ -67,6 +67,15 @@ def test_an_arm_at_the_edge_tries_outward_and_the_others_between_their_best_and_
     assert extra == {"full": pytest.approx(expected), "lora": pytest.approx(3.16e-3)}
 
 
+def test_before_every_rate_was_tried_there_is_none_to_add_and_none_that_failed(three_rates: Experiment) -> None:
+    results = tuned(three_rates, {"full": (0.5, None, 0.4), "lora": (0.6, 0.2, 0.3)})
+    begun = {name: result for name, result in results.items() if result.trial.arm == "full"}
+    assert extra_trials(three_rates, begun) == []
+    choices = choose(three_rates, begun)
+    assert (choices["lora"].rate, choices["lora"].tried) == (None, {})
+    assert choices["full"].tried == {1e-4: 0.5, 1e-3: None, 1e-2: 0.4}
+
+
 def test_the_extra_try_is_never_one_that_was_made(make_experiment: MakeExperiment) -> None:
     """Half-way between the best, 2e-5, and the second best, 8e-5, lies 4e-5, which was tried."""
     rates = [1e-5, 2e-5, 4e-5, 8e-5]

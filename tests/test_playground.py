@@ -45,6 +45,20 @@ def test_every_arm_gives_its_own_probabilities(served: tuple[Path, Any]) -> None
         assert found == pytest.approx({name: expected.probabilities[name] for name in found}, abs=1e-6)
 
 
+def test_an_arm_that_is_alone_answers_too(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradio_client import Client
+
+    lora = {"lora": api.open_model(finished, "lora")}
+    monkeypatch.setattr(api, "open_models", lambda folder, seed, watcher: lora)
+    page = build(finished, None, Silent())
+    _, url, _ = page.launch(server_name=LOOPBACK, prevent_thread_lock=True, quiet=True)
+    answer = Client(url, verbose=False).predict(TEXT, api_name="/ask")
+    page.close()
+    (expected,) = api.predict(finished, "lora", [TEXT])
+    assert isinstance(expected, LabelProbabilities)
+    assert answer["label"] == next(iter(expected.probabilities))
+
+
 def test_only_this_machine_can_ask(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
     monkeypatch.setattr("gradio.Blocks.launch", lambda page, **options: asked.update(options))

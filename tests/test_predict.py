@@ -243,6 +243,22 @@ def test_a_text_needs_a_place_among_the_positions(language: Path, arm: str, toke
         api.predict(language, arm, [TEXT], tokens=tokens)
 
 
+def test_a_start_token_takes_a_place_among_the_positions(language: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokenizer = load_saved(measurement(language, "full"), language)
+    read: list[int] = []
+    monkeypatch.setattr("loralab.prediction.continuing.text_start", lambda _: 2)
+
+    def nothing(model: Any, tokenizer: Any, context: list[int], tokens: int) -> list[int]:
+        read.extend(context)
+        return []
+
+    monkeypatch.setattr("loralab.prediction.continuing._likeliest", nothing)
+    continuation(model, tokenizer, TEXT, POSITIONS - 2)
+    assert read == [2, tokenizer(TEXT)["input_ids"][-1]]
+    with pytest.raises(UserError, match=f"{POSITIONS} positions, text and all; ask for at most {POSITIONS - 2}"):
+        continuation(model, tokenizer, TEXT, POSITIONS - 1)
+
+
 # What can go wrong
 
 

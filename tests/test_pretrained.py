@@ -65,6 +65,14 @@ def test_a_model_that_is_nowhere_says_what_to_do() -> None:
         pretrained.load_model(AutoModelForSequenceClassification, "no-such/model", "SEQ_CLS", num_labels=2)
 
 
+def test_a_model_whose_configuration_was_edited_is_another_one(toy_model: Path, tmp_path: Path) -> None:
+    edited = Path(shutil.copytree(toy_model, tmp_path / "edited"))
+    assert pretrained.revision(str(edited)) == pretrained.revision(str(toy_model))
+    config = json.loads((edited / "config.json").read_text(encoding="utf-8"))
+    (edited / "config.json").write_text(json.dumps(config | {"attention_dropout": 0.0}), encoding="utf-8")
+    assert pretrained.revision(str(edited)) != pretrained.revision(str(toy_model))
+
+
 def test_the_head_is_what_the_checkpoint_lacked(toy_model: Path) -> None:
     found = pretrained.load_model(AutoModelForSequenceClassification, str(toy_model), "SEQ_CLS", num_labels=3)
     assert {name.split(".")[0] for name in found.head} == {"pre_classifier", "classifier"}

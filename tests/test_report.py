@@ -1,3 +1,4 @@
+import html
 import io
 import re
 from pathlib import Path
@@ -14,10 +15,12 @@ from loralab.report import content, limits, numbers, print_answer, write_report
 from loralab.report.answer import sentence
 from loralab.report.charts import labels
 from loralab.report.conditions import facts
+from loralab.report.rendering import _plain
 from loralab.results import Failure, Measurement
 from loralab.statistics.ratios import Ratio
 from loralab.summary import Spread
 from loralab.tasks.metrics import CLASSIFICATION, Metric
+from made_up import untuned
 
 ACCURACY = CLASSIFICATION[0]
 LOG_LOSS = CLASSIFICATION[-1]
@@ -94,6 +97,49 @@ def test_a_failed_arm_stays_a_row(comparison: Comparison, toy_experiment: Experi
 
 def test_without_a_baseline_nothing_is_compared(toy_experiment: Experiment) -> None:
     assert sentence(compare(toy_experiment, {})).startswith("There is nothing to compare with")
+
+
+def test_before_the_rates_are_tried_no_arm_has_failed_or_chosen(comparison: Comparison) -> None:
+    first, second, *_ = comparison.tuning
+    lost = Failure(trial=first.trial, reason="diverged", message="")
+    begun = compare(comparison.experiment, {first.trial.id: lost, second.trial.id: second})
+    assert "it has no finished trial yet" in sentence(begun)
+    assert [row[3] for row in content.learning_rates(begun).rows] == ["", ""]
+    assert {row[2] for row in content.learning_rates(begun).rows if row[0] != first.trial.arm}.isdisjoint({"failed"})
+    assert begun.fairness.is_fair
+    (left,) = limits.caveats(begun)
+    assert left.startswith("Still to be carried out: at least ")
+
+
+def test_an_arm_of_which_every_rate_failed_says_why_it_has_no_score(comparison: Comparison) -> None:
+    tuning = {one.trial.id: one for one in comparison.tuning}
+    lost = {
+        name: Failure(trial=one.trial, reason="diverged", message="") if one.trial.arm == "full" else one
+        for name, one in tuning.items()
+    }
+    assert "its trials failed (diverged)" in sentence(compare(comparison.experiment, lost))
+
+
+def test_rates_that_were_given_are_not_said_to_be_chosen(comparison: Comparison) -> None:
+    experiment = untuned(comparison.experiment)
+    rates = {arm.name: arm.choice.rate for arm in comparison.arms.values() if arm.choice is not None}
+    arms = {name: arm.model_copy(update={"learning_rates": (rates[name],)}) for name, arm in experiment.arms.items()}
+    given = compare(experiment.model_copy(update={"arms": arms}), results_of(comparison))
+    assert "chosen" in facts(comparison)["Seeds"]
+    assert facts(given)["Seeds"] == "0, 1"
+    assert any("the learning rates that were given" in line for line in limits.caveats(given))
+
+
+@pytest.mark.parametrize(
+    "text", ["[here](http://x)", "\\[here](http://x)", "a | b", "Foo.__init__()", "*all* `x` ~~y~~", "1 < 2 & 3"]
+)
+def test_markdown_shows_a_text_as_it_stands(text: str) -> None:
+    from markdown_it import MarkdownIt
+
+    shown = MarkdownIt("gfm-like", {"linkify": False}).render(f"| a |\n| --- |\n| {_plain(text)} |\n")
+    cell = re.search(r"<td>(.*?)</td>", shown)
+    assert cell is not None
+    assert html.unescape(cell[1]) == text
 
 
 def test_text_from_the_data_is_escaped_in_the_page(comparison: Comparison, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """The command line as a shell meets it: completion, and variables of a file `.env`."""
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from loralab.cli import main
 
 LORALAB = Path(sys.executable).with_name("loralab")
 HF_HOME = """
@@ -38,6 +41,21 @@ def test_recipes_files_and_arms_are_completed(finished: Path, tmp_path: Path) ->
     assert completed(f"loralab run {tmp_path}/quick", tmp_path) == [f"{tmp_path}/quick-mine.yaml"]
     assert completed(f"loralab predict {finished} --arm l", tmp_path) == ["lora"]
     assert completed("loralab predict nowhere --arm l", tmp_path) == []
+
+
+def test_what_one_may_not_read_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a machine with other users; who runs the tests may be allowed everything."""
+
+    def refuse() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/home/bob/reviews.csv")
+
+    monkeypatch.setattr("loralab.cli.app", refuse)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("/home/bob/reviews.csv: Permission denied; ")
 
 
 def test_variables_of_a_dotenv_file_hold_where_the_environment_lacks_them(tmp_path: Path) -> None:

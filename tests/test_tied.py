@@ -93,10 +93,9 @@ METHODS: dict[str, tuple[Method, tuple[str, ...]]] = {
         Peft.model_validate({"peft_type": "ADAPTION_PROMPT", "adapter_len": 3, "adapter_layers": 2}),
         ("gpt2", "llama"),
     ),
-    "shadow": (Peft.model_validate({"peft_type": "SHADOW", "r": 2}), ("llama",)),
 }
 CASES = [(method, architecture) for method, (_, architectures) in METHODS.items() for architecture in architectures]
-UNMERGED = ("prefix", "adaption prompt", "shadow")  # PEFT can't
+UNMERGED = ("prefix", "adaption prompt")  # PEFT can't
 
 
 @pytest.fixture(scope="module")

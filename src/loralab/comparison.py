@@ -57,6 +57,11 @@ class Comparison:
         return {arm.name: arm.verdict for arm in self.others if arm.verdict is not None}
 
     @property
+    def is_tuned(self) -> bool:
+        """Tell whether every learning rate was tried that was to be, so that those of the arms are the chosen ones."""
+        return all(trial.stage == "final" for trial in self.missing)
+
+    @property
     def is_settled(self) -> bool:
         """Tell whether more seeds would add nothing: every arm is decided, or too few items keep it from being so."""
         return are_settled(self.verdicts.values())
@@ -120,7 +125,7 @@ def _compare(experiment: Experiment, results: Results, seeds: tuple[int, ...]) -
     }
     verdicts = _judge(experiment, arms)
     arms = {name: replace(arm, verdict=verdicts.get(name)) for name, arm in arms.items()}
-    tried = Counter(trial.arm for trial in tuning if trial.id in results)
+    tried = Counter(trial.arm for trial in tuning)
     untouched = {UNTOUCHED: _by_seed(of_arm[UNTOUCHED])}
     fairness = examine(measured, {name: tried[name] or 1 for name in arms})
     missing = tuple(trial for trial in (*tuning, *wanted) if trial.id not in results)

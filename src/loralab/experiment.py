@@ -141,6 +141,11 @@ class Experiment(Settings):
         return tuple(self.seeds[:count] for count in self.looks) or (self.seeds,)
 
     @property
+    def is_tuned(self) -> bool:
+        """Tell whether any arm chooses its learning rate."""
+        return any(arm.is_tuned for arm in self.arms.values())
+
+    @property
     def level(self) -> float:
         """The level of each kind of claim at one look, over all arms: the looks share it evenly."""
         return LEVEL / len(self.seeds_by_look)

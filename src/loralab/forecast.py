@@ -50,13 +50,18 @@ class Forecast:
     arms: Mapping[str, ArmForecast]
 
     def seconds(self) -> tuple[float, float]:
-        """Return what all trials take at least, and at most, with one more try for every tuned arm.
+        """Return what all trials take at least, and at most: one more try for every tuned arm, and all of the seeds.
 
         Arms whose rehearsal failed are left out; so is the untouched model's scoring, if all of them failed.
         """
         least = sum(self._seconds_of(trial) for trial in certain_trials(self.experiment))
-        extra = [arm.trial_seconds("tuning") for name, arm in self.arms.items() if self.experiment.arms[name].is_tuned]
-        return least, least + sum(seconds for seconds in extra if seconds is not None)
+        later_seeds = len(self.experiment.seeds) - len(self.experiment.seeds_by_look[0])
+        more = 0.0
+        for name, arm in self.arms.items():
+            if self.experiment.arms[name].is_tuned:
+                more += arm.trial_seconds("tuning") or 0.0
+            more += later_seeds * (arm.trial_seconds("final") or 0.0)
+        return least, least + more
 
     def _seconds_of(self, trial: Trial) -> float:
         if trial.learning_rate is None:

@@ -30,7 +30,8 @@ class Choice:
 
     arm: str
     rate: float | None  # None where no rate led to a model
-    tried: Mapping[float, float | None]  # rate -> validation score, None where the trial failed; empty if not tuned
+    # rate -> validation score, None where the trial failed; empty if the arm is not tuned, or nothing was tried yet
+    tried: Mapping[float, float | None]
 
     @property
     def is_at_edge(self) -> bool:
@@ -51,7 +52,10 @@ def extra_trials(experiment: Experiment, results: Results) -> list[Trial]:
     """Return one more try for every tuned arm, if the choice of any lies at an edge of its list; otherwise none.
 
     An arm at an edge tries the next rate outward, another one that between its best and the better of the neighbours.
+    Before every rate was tried there is nothing to add.
     """
+    if any(trial.id not in results for trial in tuning_trials(experiment)):
+        return []
     choices = [
         _choose(experiment, name, arm.learning_rates, results) for name, arm in experiment.arms.items() if arm.is_tuned
     ]
@@ -122,8 +126,8 @@ def _choose(experiment: Experiment, arm: str, rates: tuple[float, ...], results:
     metric = experiment.conditions.task.tuning_metric
     tried: dict[float, float | None] = {}
     for rate in sorted(rates):
-        result = results.get(_trial(experiment, arm, rate).id)
-        tried[rate] = result.scores[metric] if isinstance(result, Measurement) else None
+        if result := results.get(_trial(experiment, arm, rate).id):
+            tried[rate] = result.scores[metric] if isinstance(result, Measurement) else None
     scored = {rate: score for rate, score in tried.items() if score is not None}
     return Choice(arm, min(scored, key=scored.__getitem__) if scored else None, tried)
 

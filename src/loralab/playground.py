@@ -40,13 +40,14 @@ def build(folder: Path, seed: int | None, watcher: Watcher) -> gradio.Blocks:
                 for name in models
             ]
 
-        def ask(*given: Any) -> list[Any]:
+        def ask(*given: Any) -> Any:
             tokens = 1 if classifies else int(given[-1])
             text: Text = (given[0], given[1]) if len(texts) == 2 else given[0]
             try:
-                return _answers(models, text, tokens)
+                found = _answers(models, text, tokens)
             except UserError as error:  # Gradio shows the message of no other kind of error
                 raise gradio.Error(str(error)) from None
+            return found if len(found) > 1 else found[0]  # of a single output Gradio (6) takes the list for its value
 
         gradio.on([button.click, *(box.submit for box in asked[: len(texts)])], ask, asked, shown, api_name="ask")
     return page

@@ -108,7 +108,7 @@ def _reason(
         NoReason.NO_BASELINE: baseline not in eligible,
         NoReason.NOT_FAIR: not is_fair,
         NoReason.UNFINISHED: not is_finished,
-        NoReason.ONE_SEED: any(arm.verdict is not None and arm.verdict.gain.seeds == 1 for arm in eligible.values()),
+        NoReason.ONE_SEED: any(len(arm.measurements) == 1 for arm in eligible.values()),
         NoReason.UNDECIDED: len(eligible) == 1 and bool(undecided),
         NoReason.UNKNOWN_PRICE: any(price.name not in arm.costs for arm in eligible.values()),
     }

@@ -94,9 +94,10 @@ def _train_and_validate(
     epochs = len(steps) / len(first_epoch)
     with meter.phase("training"):
         # Where the largest step's texts are kept once they were seen, doing it again would time a look into a file.
-        seconds = _extrapolate(sizes, lambda position: stepper.take(steps[position]), times_largest=False)
+        take = partial(_extrapolate, sizes, lambda position: stepper.take(steps[position]), times_largest=False)
+        seconds = take()
         # What frozen layers made of the texts may be kept: then the same steps take less in the epochs to come.
-        later = _extrapolate(sizes, lambda position: stepper.take(steps[position])) if stepper.prefix.keeps else seconds
+        later = take() if stepper.prefix.keeps else seconds
     with meter.phase("validation"), stepper.optimiser.autocast():
         validation = _time_evaluation(ready, trial, "validation", micro_batch)
     stepper.optimiser.unwrap()

@@ -104,6 +104,9 @@ class Check(Settings):
     seen: str  # what was looked at, and what it showed
 
 
+MERGED = "the merged model gives the adapter's logits"  # what is checked of every adapter that can be merged
+
+
 class Course(Settings):
     """How training went, where that may differ from what was planned."""
 

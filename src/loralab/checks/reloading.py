@@ -15,7 +15,7 @@ from loralab.data import AnyRows
 from loralab.engine.evaluation import predict
 from loralab.loading import load_saved
 from loralab.methods.merging import NotMergeableError, merged
-from loralab.results import Check, Measurement
+from loralab.results import MERGED, Check, Measurement
 from loralab.tasks import Task
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def not_reloaded(why: str) -> Check:
     return Check(name=_RELOADED, passed=False, seen=why)
 
 
-@claim("the merged model gives the adapter's logits")
+@claim(MERGED)
 def merged_logits(again: Callable[[], Reloaded]) -> Seen | None:
     """Merge the adapter into the model that `again` loads, and compare; not where PEFT can't merge, as with a prompt.
 

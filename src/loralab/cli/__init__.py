@@ -64,10 +64,15 @@ def main() -> None:
     except UserError as error:
         _print_error(error)
         sys.exit(2)
+    except PermissionError as error:
+        _print_error(
+            f"{error.filename}: {error.strerror}; you may not read or write it: name another, or ask its owner"
+        )
+        sys.exit(2)
     except ProcessEndedError as error:
         _print_error(error)
         sys.exit(1)
 
 
-def _print_error(error: Exception) -> None:
+def _print_error(error: Exception | str) -> None:
     Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)

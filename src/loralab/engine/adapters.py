@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from loralab.autograd import applied, once
 from loralab.engine.dropout import Drops
 from loralab.engine.modules import computing
+from loralab.memory import is_out_of_memory, release_memory
 
 
 @contextmanager
@@ -35,20 +36,31 @@ def adapters_in_one(network: nn.Module, device: torch.device) -> Iterator[None]:
 def adapters_merged(network: nn.Module) -> Iterator[None]:
     """Compute plain LoRA layers as the one matrix W + s B A inside, for evaluation.
 
-    It is thrown away: taking B A off again would not give the bits of W back.
+    It is thrown away: taking B A off again would not give the bits of W back. Where there is no room for both, layers
+    stay as PEFT has them, which takes longer and gives the same.
     """
-    layers = _plain_layers(network)
-    wholes = [layer.base_layer.weight for layer in layers]
+    with ExitStack() as stack:
+        try:
+            for layer in _plain_layers(network):
+                stack.enter_context(_merged(layer))
+        except Exception as error:  # libraries have many types for it; what isn't it is raised again
+            if not is_out_of_memory(error):
+                raise
+            stack.close()
+            release_memory()
+        yield
+
+
+@contextmanager
+def _merged(layer: Any) -> Iterator[None]:
+    whole = layer.base_layer.weight
+    merged = whole + layer.get_delta_weight(*layer.lora_A)
+    layer.base_layer.weight = nn.Parameter(merged.detach(), requires_grad=False)
     try:
-        with ExitStack() as stack:
-            for layer in layers:
-                merged = layer.base_layer.weight + layer.get_delta_weight(*layer.lora_A)
-                layer.base_layer.weight = nn.Parameter(merged.detach(), requires_grad=False)
-                stack.enter_context(computing(layer, layer.base_layer.forward))
+        with computing(layer, layer.base_layer.forward):
             yield
     finally:
-        for layer, whole in zip(layers, wholes, strict=True):
-            layer.base_layer.weight = whole
+        layer.base_layer.weight = whole
 
 
 def _plain_layers(network: nn.Module) -> list[Any]:

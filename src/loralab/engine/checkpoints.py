@@ -83,15 +83,14 @@ class Origin(Settings):
     model_revision: str
     data_sha256: str
     micro_batch: int  # texts in a forward pass: other parts add up to other numbers in the last digits
-    where: str  # other machines, precisions or threads, too
+    where: str  # other machines, precisions, threads or versions, too
 
 
 def where(environment: Environment) -> str:
-    """Return what of the machine changes the numbers."""
-    return (
-        f"{environment.device_name}, {environment.device}, {environment.threads} threads, {environment.precision}, "
-        f"torch {environment.versions['torch']}"
-    )
+    """Return what of the machine and the software changes the numbers."""
+    machine = (environment.device_name, environment.device, f"{environment.threads} threads", environment.precision)
+    software = [f"{library} {environment.versions[library]}" for library in environment.versions]
+    return ", ".join([*machine, *software, f"commit {environment.commit}"])
 
 
 class Header(Settings):

@@ -107,11 +107,11 @@ def _groups(
 ) -> list[dict[str, Any]]:
     """Return a group for every learning rate and decay.
 
-    Biases, the weights of norms and the factors of IA3, whose neutral value is one, are vectors: not decayed.
+    Biases and the weights of norms are vectors: not decayed. Nor are the factors of IA3, whose neutral value is one.
     """
     grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
-        is_matrix = parameter.ndim > 1 and min(parameter.shape) > 1  # IA3 keeps its vectors as (1, n) or (n, 1)
-        decay = weight_decay if is_matrix else 0.0
+        is_factor = "ia3_l." in name  # of the form (1, n) or (n, 1), as matrices of rank 1 are
+        decay = weight_decay if parameter.ndim > 1 and not is_factor else 0.0
         grouped.setdefault((rates[name], decay), []).append(parameter)
     return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in grouped.items()]

@@ -28,8 +28,9 @@ _REFUSED = {
     "POLY": "it needs to be told which task every text belongs to",
     "XLORA": "it mixes adapters that were trained before",
     "CARTRIDGE": "it begins from the model's reading of a corpus",
+    "SHADOW": "it adds a loss of its small network beside the model, and the training loop takes the task's",
 }
-_FOR_LANGUAGE_MODELS = ("ADAPTION_PROMPT", "SHADOW")
+_FOR_LANGUAGE_MODELS = ("ADAPTION_PROMPT",)
 _PROMPTS = ("PROMPT_TUNING", "P_TUNING")  # vectors in front of the text's embeddings
 # Told by loralab itself, from the task and the model.
 _GIVEN = {
@@ -121,6 +122,8 @@ class Peft(Settings):
             wrong.append("give either targets or target_modules")
         if "num_virtual_tokens" in names and "num_virtual_tokens" not in self._fields:
             wrong.append("num_virtual_tokens is missing")  # PEFT has None for a default and fails on it
+        if self.peft_type == "ADAMSS" and self._fields.get("use_asa"):
+            wrong.append("use_asa needs a call after every step, which the training loop doesn't make; leave it out")
         if self.peft_type == "IA3" and "target_modules" in self._fields and "feedforward_modules" not in self._fields:
             wrong.append("feedforward_modules is missing; it says which of target_modules are feed-forward layers")
         return wrong

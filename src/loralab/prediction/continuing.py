@@ -16,15 +16,16 @@ def continuation(model: Any, tokenizer: PreTrainedTokenizerBase, text: str, toke
 
     It reads as much of the text's end as it has positions for. Raises UserError where there is none left for the text.
     """
-    room = _positions(model)
+    own = [] if (start := text_start(tokenizer)) is None else [start]
+    positions = _positions(model)
+    room = None if positions is None else positions - len(own)
     if tokens < 1:
         raise UserError(f"tokens: {tokens} is not a positive number")
     if room is not None and tokens >= room:
-        raise UserError(f"tokens: this model has {room} positions, text and all; ask for at most {room - 1}")
+        raise UserError(f"tokens: this model has {positions} positions, text and all; ask for at most {room - 1}")
     read: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    own = [] if (start := text_start(tokenizer)) is None else [start]
     if room is not None:
-        read = read[-(room - tokens - len(own)) :]
+        read = read[-(room - tokens) :]
     # As before a document in training; an end-of-text token only where there is nothing else to go on from.
     added = _likeliest(model, tokenizer, [*own, *read] or [tokenizer.eos_token_id], tokens)
     # Of the new tokens alone, some tokenizers would drop the space before the first word.

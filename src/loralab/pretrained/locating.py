@@ -66,7 +66,7 @@ def is_on_hub(model: str) -> bool:
 
 
 def revision(model: str) -> str:
-    """Return what tells one version of `model` from another: the hub's commit, or a hash of the weights' files."""
+    """Return what tells a version of `model` from others: the hub's commit, or a hash of configuration and weights."""
     source = locate(model)
     if not Path(source).is_dir():
         # Where its cache is, it reads from the environment when it is imported: not before `.env` is read.
@@ -74,7 +74,9 @@ def revision(model: str) -> str:
 
         cached = try_to_load_from_cache(source, "config.json")
         return Path(cached).parent.name if isinstance(cached, str) else UNKNOWN_REVISION
-    return _sha256(sorted(Path(source).glob("model*.safetensors")))
+    digest = hashlib.sha256((Path(source) / "config.json").read_bytes())
+    digest.update(_sha256(sorted(Path(source).glob("model*.safetensors"))).encode())
+    return digest.hexdigest()
 
 
 def _sha256(files: Sequence[Path]) -> str:

@@ -67,7 +67,7 @@ def parts_of(network: Any) -> tuple[nn.Module, nn.Module] | None:
     model = network
     if isinstance(network, PeftModel):
         tuner = network.base_model
-        # Prompts are no tuner, and Shadow, which is one, runs a small network beside the whole.
+        # Prompts are no tuner, and a tuner may run something of its own around the whole.
         if not isinstance(tuner, BaseTuner) or type(tuner).forward is not BaseTuner.forward:
             return None
         model = network.get_base_model()

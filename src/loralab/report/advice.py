@@ -6,6 +6,8 @@ from loralab.comparison import Comparison
 from loralab.recommendation import BreakEven, NoReason, Turn
 from loralab.report import numbers
 from loralab.report.content import items
+from loralab.results import MERGED
+from loralab.summary import ArmSummary
 
 RULE = (
     "The rule: of the baseline and the arms shown to be non-inferior to it, the one that costs least in what the "
@@ -50,7 +52,7 @@ def recommendation(comparison: Comparison) -> list[str]:
         lines.append(f"Not considered, since trials failed: {', '.join(failed)}.")
     if found.undecided:
         lines.append(f"Undecided, and so not considered: {', '.join(found.undecided)}.")
-    return [*lines, *(_turns(found.arm, baseline.name, even, items(comparison)) for even in found.break_evens)]
+    return [*lines, *(_turns(arms[found.arm], baseline.name, even, items(comparison)) for even in found.break_evens)]
 
 
 def _why_not(comparison: Comparison) -> str:
@@ -74,13 +76,13 @@ def _listed(undecided: tuple[str, ...]) -> str:
     return f"{', '.join(undecided)} {'is' if len(undecided) == 1 else 'are'} undecided"
 
 
-def _turns(arm: str, baseline: str, even: BreakEven, what: str) -> str:
+def _turns(arm: ArmSummary, baseline: str, even: BreakEven, what: str) -> str:
     if even.turn is Turn.STORAGE:
         return (
-            f"From {even.count:,} tasks on, adapters of {arm} beside one base model need less disk than as many models "
-            f"of {baseline}."
+            f"From {even.count:,} tasks on, adapters of {arm.name} beside one base model need less disk than as many "
+            f"models of {baseline}."
         )
-    return (
-        f"Unmerged, {arm} scores slower: after about {numbers.about(even.count)} {what} the training time that it "
-        "saved is spent; merging the adapter avoids it."
-    )
+    spent = f"after about {numbers.about(even.count)} {what} the training time that it saved is spent"
+    if any(check.name == MERGED for found in arm.measurements.values() for check in found.checks):
+        return f"Unmerged, {arm.name} scores slower: {spent}; merging the adapter avoids it."
+    return f"{arm.name} scores slower: {spent}."

@@ -38,14 +38,19 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         f"{conditions.weight_decay:g}, gradients clipped at {conditions.max_grad_norm:g}",
         "Besides": ", ".join(_besides(conditions)) or "nothing",
         "Precision": f"{machine.precision} in training, {conditions.scoring} in final scores; saved models are float32",
-        "Seeds": f"{', '.join(map(str, comparison.seeds))}; learning rates were chosen on validation with "
-        f"seed {comparison.experiment.tuning_seed}",
+        "Seeds": _seeds(comparison),
         "Memory": first.memory.how + ", above what was resident before the model was loaded",
         "Machine": f"{machine.device_name}; {machine.device}, {machine.threads} threads; {machine.platform}",
         "Versions": ", ".join(f"{name} {version}" for name, version in machine.versions.items())
         + f", Python {machine.python}"
         + (f", loralab commit {machine.commit}" if machine.commit else ""),
     }
+
+
+def _seeds(comparison: Comparison) -> str:
+    seeds, experiment = ", ".join(map(str, comparison.seeds)), comparison.experiment
+    tuned = f"; learning rates were chosen on validation with seed {experiment.tuning_seed}"
+    return seeds + (tuned if experiment.is_tuned else "")
 
 
 def _by_split(counts: Mapping[str, int]) -> str:

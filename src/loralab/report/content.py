@@ -38,8 +38,10 @@ def primary(comparison: Comparison) -> Metric:
 
 def why_missing(arm: ArmSummary, comparison: Comparison) -> str | None:
     """Say why an arm has no measurement, or None where it has one or was not carried out yet."""
-    reasons = [failure.reason for failure in comparison.failures if failure.trial.arm == arm.name]
-    return reasons[-1] if reasons and not arm.measurements else None
+    found = arm.failures
+    if comparison.is_tuned and arm.choice is not None and arm.choice.rate is None:  # not one rate led to a model
+        found = tuple(failure for failure in comparison.failures if failure.trial.arm == arm.name)
+    return found[-1].reason if found and not arm.measurements else None
 
 
 def why_not_judged(arm: ArmSummary, comparison: Comparison) -> str:
@@ -247,7 +249,7 @@ def learning_rates(comparison: Comparison) -> Table:
         if arm.choice is None:
             continue
         for rate, found in arm.choice.tried.items():
-            mark = "chosen" if rate == arm.choice.rate else ""
+            mark = "chosen" if rate == arm.choice.rate and comparison.is_tuned else ""
             rows.append(
                 [arm.name, numbers.rate(rate), "failed" if found is None else numbers.score(found, metric), mark]
             )

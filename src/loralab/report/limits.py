@@ -20,10 +20,10 @@ def caveats(comparison: Comparison) -> list[str]:
         if verdict.margin_answer is MarginAnswer.UNDECIDED:
             lines.append(_what_it_would_take(name, verdict, comparison))
     for arm in comparison.arms.values():
-        lines += [*_of_its_rate(arm), *_of_its_course(arm)]
+        lines += [*(_of_its_rate(arm) if comparison.is_tuned else []), *_of_its_course(arm)]
     lines += _of_the_data(comparison)
     if comparison.missing:
-        left = numbers.several(len(comparison.missing), "trial")
+        left = ("" if comparison.is_tuned else "at least ") + numbers.several(len(comparison.missing), "trial")
         lines.append(f"Still to be carried out: {left}; 'loralab run' goes on from there.")
     return lines
 
@@ -67,9 +67,10 @@ def _how_it_is_meant(comparison: Comparison) -> str:
     margin = numbers.margin(comparison.experiment.primary_margin, primary(comparison))
     looks = len(comparison.experiment.seeds_by_look)
     shared = f", {100 * comparison.experiment.level:.3g} % at each of {looks} looks" if looks > 1 else ""
+    rates = "chosen" if comparison.experiment.is_tuned else "given"
     return (
         "Intervals are 95 %, adjusted neither for the number of arms nor for looks, and hold for the learning rates "
-        f"that were chosen. At a level of {100 * LEVEL:g} % over all arms (Holm){shared}, direction is tested on both "
+        f"that were {rates}. At a level of {100 * LEVEL:g} % over all arms (Holm){shared}, direction is tested on both "
         f"sides and each claim about the margin of {margin} on one."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,17 +20,13 @@ def render(template: str, shown: Mapping[str, object]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": _plain, "cell": _cell}
+    environment.filters["plain"] = _plain
     return environment.get_template(template).render(
         shown, advice=advice, answer=answer, content=content, facts=facts, limits=limits, numbers=numbers
     )
 
 
 def _plain(text: str) -> str:
-    """Return what Markdown shows as `text`: no markup, and no link, comes of it."""
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace("[", "\\[").splitlines())
-
-
-def _cell(text: str) -> str:
-    """Return what a table's cell shows as `text`."""
-    return _plain(text).replace("|", "\\|")
+    """Return what Markdown shows as `text`: no markup comes of it, and no link under other words than its own."""
+    escaped = re.sub(r"([\\`*_\[\]~|])", r"\\\1", text)
+    return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").splitlines())
