@@ -57,7 +57,7 @@ class Comparison:
         return {arm.name: arm.verdict for arm in self.others if arm.verdict is not None}
 
     @property
-    def is_tuned(self) -> bool:
+    def rates_are_tried(self) -> bool:
         """Tell whether every learning rate was tried that was to be, so that those of the arms are the chosen ones."""
         return all(trial.stage == "final" for trial in self.missing)
 

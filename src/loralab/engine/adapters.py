@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from loralab.autograd import applied, once
 from loralab.engine.dropout import Drops
 from loralab.engine.modules import computing
-from loralab.memory import is_out_of_memory, release_memory
+from loralab.memory import NoRoomError, memory_told_as, release_memory
 
 
 @contextmanager
@@ -41,11 +41,10 @@ def adapters_merged(network: nn.Module) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            for layer in _plain_layers(network):
-                stack.enter_context(_merged(layer))
-        except Exception as error:  # libraries have many types for it; what isn't it is raised again
-            if not is_out_of_memory(error):
-                raise
+            with memory_told_as(NoRoomError):
+                for layer in _plain_layers(network):
+                    stack.enter_context(_merged(layer))
+        except NoRoomError:
             stack.close()
             release_memory()
         yield

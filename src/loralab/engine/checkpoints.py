@@ -89,7 +89,7 @@ class Origin(Settings):
 def where(environment: Environment) -> str:
     """Return what of the machine and the software changes the numbers."""
     machine = (environment.device_name, environment.device, f"{environment.threads} threads", environment.precision)
-    software = [f"{library} {environment.versions[library]}" for library in environment.versions]
+    software = [f"{library} {version}" for library, version in environment.versions.items()]
     return ", ".join([*machine, *software, f"commit {environment.commit}"])
 
 

@@ -39,7 +39,7 @@ def primary(comparison: Comparison) -> Metric:
 def why_missing(arm: ArmSummary, comparison: Comparison) -> str | None:
     """Say why an arm has no measurement, or None where it has one or was not carried out yet."""
     found = arm.failures
-    if comparison.is_tuned and arm.choice is not None and arm.choice.rate is None:  # not one rate led to a model
+    if is_chosen(None, arm, comparison):  # not one rate led to a model
         found = tuple(failure for failure in comparison.failures if failure.trial.arm == arm.name)
     return found[-1].reason if found and not arm.measurements else None
 
@@ -249,11 +249,16 @@ def learning_rates(comparison: Comparison) -> Table:
         if arm.choice is None:
             continue
         for rate, found in arm.choice.tried.items():
-            mark = "chosen" if rate == arm.choice.rate and comparison.is_tuned else ""
+            mark = "chosen" if is_chosen(rate, arm, comparison) else ""
             rows.append(
                 [arm.name, numbers.rate(rate), "failed" if found is None else numbers.score(found, metric), mark]
             )
     return Table(["Arm", "Learning rate", f"Validation {metric.phrase}", ""], rows)
+
+
+def is_chosen(rate: float | None, arm: ArmSummary, comparison: Comparison) -> bool:
+    """Tell whether the arm chose this rate, which it does once all were tried; None: not one led to a model."""
+    return comparison.rates_are_tried and arm.choice is not None and arm.choice.rate == rate
 
 
 def tuning_metric(comparison: Comparison) -> Metric:

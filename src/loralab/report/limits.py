@@ -20,10 +20,10 @@ def caveats(comparison: Comparison) -> list[str]:
         if verdict.margin_answer is MarginAnswer.UNDECIDED:
             lines.append(_what_it_would_take(name, verdict, comparison))
     for arm in comparison.arms.values():
-        lines += [*(_of_its_rate(arm) if comparison.is_tuned else []), *_of_its_course(arm)]
+        lines += [*(_of_its_rate(arm) if comparison.rates_are_tried else []), *_of_its_course(arm)]
     lines += _of_the_data(comparison)
     if comparison.missing:
-        left = ("" if comparison.is_tuned else "at least ") + numbers.several(len(comparison.missing), "trial")
+        left = ("" if comparison.rates_are_tried else "at least ") + numbers.several(len(comparison.missing), "trial")
         lines.append(f"Still to be carried out: {left}; 'loralab run' goes on from there.")
     return lines
 

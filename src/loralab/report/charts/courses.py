@@ -68,7 +68,7 @@ def learning_rates(comparison: Comparison) -> Figure | None:
             "score": as_shown(score, metric),
             "told": numbers.score(score, metric),
             "told_rate": numbers.rate(rate),
-            "chosen": "chosen" if rate == arm.choice.rate and comparison.is_tuned else "tried",
+            "chosen": "chosen" if content.is_chosen(rate, arm, comparison) else "tried",
         }
         for arm in comparison.arms.values()
         if arm.choice
