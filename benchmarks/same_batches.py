@@ -61,7 +61,11 @@ def _carry_out(trial: Trial, folder: Path) -> float:
 
 def _carry_out_plainly(trial: Trial, folder: Path) -> float:
     conditions = trial.conditions.model_copy(update={"precision": "float32"})
-    with patch("loralab.fitting.fast_training", lambda *_, **__: nullcontext()):
+    with (
+        patch("loralab.fitting.fast_training", lambda *_, **__: nullcontext()),
+        patch("loralab.engine.dropout.speed_up_dropout", lambda _: None),
+        patch("loralab.engine.setup.fuse_activations", lambda _: None),
+    ):
         return _carry_out(trial.model_copy(update={"conditions": conditions}), folder)
 
 

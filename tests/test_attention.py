@@ -135,6 +135,18 @@ def test_dropout_leaves_the_mean_as_it_is() -> None:
     assert abs(found.mean() - 1) < 0.002
 
 
+@pytest.mark.usefixtures("pieces")
+def test_weights_are_dropped_at_the_rate_and_apart_from_other_layers_and_steps() -> None:
+    query, key, _ = drawn(16, 4, WIDTH)
+    value = torch.eye(WIDTH).expand(16, 4, WIDTH, WIDTH)  # what is found are the weights themselves
+    torch.manual_seed(3)
+    kept = [attend(module(causal=False), query, key, value, None, dropout=0.5)[0] > 0 for _ in range(4)]
+    noise = 4 * (0.25 / kept[0].numel()) ** 0.5
+    assert all(abs(float(one.float().mean()) - 0.5) < noise + 1 / 512 for one in kept)
+    for i, one in enumerate(kept):
+        assert all(abs(float((one & other).float().mean()) - 0.25) < noise for other in kept[:i])
+
+
 OTHER_SHAPES: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor | None]]] = {
     "kept tokens": lambda query, key, value: (query[:, :, -1:], key, value, None),
     "fewer queries than keys": lambda query, key, value: (query[:, :, -2:], key, value, None),

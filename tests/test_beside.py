@@ -1,15 +1,17 @@
 """Experiments side by side: each arm in each of them, and only the conditions that differ."""
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from loralab import api
 from loralab.cli import app
 from loralab.comparison import Comparison, compare
 from loralab.errors import UserError
-from loralab.report import beside
+from loralab.report import beside, print_table
 from loralab.results import Failure, Measurement
 
 RUNNER = CliRunner()
@@ -71,6 +73,20 @@ def test_an_arm_without_a_score_says_why_and_nothing_else(here: Comparison) -> N
     tuning = {name: one for name, one in here.results.items() if one.trial.stage == "tuning"}
     found = beside.outcomes({"here": here, "there": compare(here.experiment, tuning | failed)})
     assert next(row for row in found.rows if row[:2] == ["lora", "there"])[2] == "out of memory"
+
+
+def test_names_with_brackets_are_told_apart(here: Comparison) -> None:
+    console = Console(file=StringIO(), width=200)
+    print_table(beside.differing({"imdb [old]": here, "imdb [new]": elsewhere(here)}), console)
+    assert isinstance(console.file, StringIO)
+    assert "imdb [old]" in console.file.getvalue()
+
+
+def test_an_arm_that_lost_a_seed_says_so(here: Comparison) -> None:
+    lost = next(one for one in here.measurements if one.trial.arm == "lora")
+    failed = {**here.results, lost.trial.id: Failure(trial=lost.trial, reason="diverged", message="")}
+    found = beside.outcomes({"here": here, "there": compare(here.experiment, failed)})
+    assert next(row for row in found.rows if row[:2] == ["lora", "there"])[2].endswith("(1 of 2 seeds)")
 
 
 def test_classifiers_and_language_models_stand_beside_each_other(here: Comparison, finished_language: Path) -> None:

@@ -159,7 +159,7 @@ def inspected(
     conditions = make_experiment().conditions.model_dump() | {"model": str(model), "task": task}
     arms = {"full": {"method": method or {"kind": "full"}, "learning_rates": [1e-3]}}
     experiment = make_experiment(conditions=conditions, arms=arms, margin={})
-    inspect_arms(experiment, lambda _: None)
+    inspect_arms(experiment)
 
 
 def test_a_block_larger_than_the_models_positions_is_told(

@@ -128,6 +128,26 @@ def test_an_arm_of_which_a_seed_failed_is_not_recommended(plain: Experiment, lik
     assert next(row for row in content.answers(comparison).rows if row[0] == "lora")[1].endswith("(2 of 3 seeds)")
 
 
+@pytest.mark.parametrize("head_only", [0.5, 0.88])
+def test_what_was_not_considered_is_told_where_the_baseline_or_nothing_is_recommended(
+    head_only: float, plain: Experiment, like: Measurement
+) -> None:
+    of_arm = shares(head_only=head_only)
+    found = made_up(like, plain, lambda arm, seed: answers(of_arm, arm, seed))
+    results: dict[str, Measurement | Failure] = dict(found)
+    lost = next(name for name, one in found.items() if one.trial.arm == "lora" and one.trial.seed == 1)
+    results[lost] = Failure(trial=found[lost].trial, reason="diverged", message="")
+    told = " ".join(advice.recommendation(compare(plain, results)))
+    assert "no other arm without failed trials was shown to be non-inferior" in told
+    assert "Not considered, since trials failed: lora." in told
+
+
+def test_an_arm_alone_gets_no_recommendation(plain: Experiment, like: Measurement) -> None:
+    alone = plain.model_copy(update={"arms": {"full": plain.arms["full"]}})
+    found = made_up(like, alone, lambda arm, seed: answers(shares(), arm, seed))
+    assert advice.recommendation(compare(alone, found)) == []
+
+
 def test_a_void_baseline_leaves_nothing_to_judge(plain: Experiment, like: Measurement) -> None:
     results = made_up(like, plain, lambda arm, seed: answers(shares(lora=0.8), arm, seed))
     broken = Check(name="the loss fell", passed=False, seen="it rose")
@@ -197,7 +217,7 @@ def test_nothing_is_recommended_while_arms_are_undecided(plain: Experiment, like
     comparison = compare(plain, few)
     assert comparison.recommendation.reason is NoReason.UNDECIDED
     assert advice.recommendation(comparison) == [
-        "No recommendation: no arm was shown to be non-inferior to full, and lora, head-only are undecided."
+        "No recommendation: no other arm was shown to be non-inferior to full, and lora, head-only are undecided."
     ]
 
 

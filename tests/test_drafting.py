@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import WORDS, sentences, write_jsonl
-from loralab import api
+from loralab import api, drafting
 from loralab.cli import app
 from loralab.errors import UserError
 from loralab.files import read_experiment
@@ -84,7 +84,9 @@ def test_rows_without_a_label_are_told_and_left_out(toy_model: Path, tmp_path: P
     api.check(experiment)
 
 
-def test_a_test_split_that_hides_its_labels_is_left_alone(toy_model: Path, tmp_path: Path) -> None:
+def test_a_test_split_that_hides_its_labels_is_left_alone(
+    toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As GLUE's are, whose numbers have names; so are some rows of SNLI's train."""
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
@@ -108,6 +110,10 @@ def test_a_test_split_that_hides_its_labels_is_left_alone(toy_model: Path, tmp_p
     data = api.check(experiment)
     assert len(data.test) == 60
     assert len(data.train) + len(data.validation) == 57
+    monkeypatch.setitem(drafting.MOST_ROWS, "test", 40)  # what is tested on is limited, whatever split it is
+    experiment, told = drafted(tmp_path / "hidden", toy_model, tmp_path / "fewer.yaml")
+    assert "test has 60 rows; the file begins with 40 of them" in told
+    assert len(api.check(experiment).test) == 40
 
 
 def test_the_sample_holds_every_label_however_rare(toy_model: Path, tmp_path: Path) -> None:

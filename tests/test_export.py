@@ -1,5 +1,6 @@
 """An exported model is loaded by transformers alone, answers as before, and says what it is."""
 
+import ast
 import json
 import re
 import shutil
@@ -84,6 +85,13 @@ def test_the_card_holds_the_answer_the_scores_and_the_conditions(finished: Path,
     assert "Over 2 seeds and 60 test texts, full reached" in text
     for told in ("| Accuracy on test |", "- **Training**: 2 epochs", "- **Seeds**: 0, 1", "No recommendation"):
         assert told in text or (told == "No recommendation" and "Recommended:" in text)
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_any_name_of_a_folder_stands_in_the_lines_that_load_it(finished: Path, tmp_path: Path, merge: bool) -> None:
+    exported = api.export(finished, "lora", tmp_path / 'my "best" model', merge=merge)
+    assert ast.parse(exported.loading)
+    assert r'"my \"best\" model"' in exported.loading
 
 
 def test_what_is_there_already_is_not_touched(finished: Path, tmp_path: Path) -> None:

@@ -14,11 +14,6 @@ from loralab.files import parse_experiment
 from loralab.inspection import inspect_arms
 from loralab.matching import Growth, match_parameters
 from loralab.methods import Lora
-from loralab.progress import Progress
-
-
-def silent(_: Progress) -> None:
-    pass
 
 
 def lora(**changes: Any) -> dict[str, Any]:
@@ -43,7 +38,7 @@ def method_of(experiment: Experiment, name: str = "matched") -> Lora:
 def test_the_rank_is_the_one_whose_parameters_are_nearest(make_experiment: MakeExperiment) -> None:
     # In each of two layers, query and value are 32 x 32, the two of the feed-forward part 32 x 64.
     attention, feed_forward = 2 * 2 * (32 + 32), 2 * 2 * (32 + 64)
-    found = match_parameters(two_arms(make_experiment, lora(), lora(rank=1, alpha=4, targets=["feed-forward"])), silent)
+    found = match_parameters(two_arms(make_experiment, lora(), lora(rank=1, alpha=4, targets=["feed-forward"])))
     assert abs(8 * attention - 5 * feed_forward) < abs(8 * attention - 6 * feed_forward)
     assert method_of(found) == Lora(rank=5, alpha=20, targets=("feed-forward",))
     assert method_of(found, "full") == Lora(rank=8, alpha=16)
@@ -70,16 +65,16 @@ def test_no_other_rank_comes_nearer_and_matching_twice_changes_nothing(
 ) -> None:
     asked = two_arms(make_experiment, method, matching)
     try:
-        found = match_parameters(asked, silent)
+        found = match_parameters(asked)
     except MistakesError:  # no room for that rank, see below
         reject()
-    assert match_parameters(found, silent) == found
+    assert match_parameters(found) == found
     chosen, before = method_of(found), method_of(asked)
     assert chosen.alpha / chosen.rank == pytest.approx(before.alpha / before.rank)
     step = 2 if chosen.init == "orthogonal" else 1
     ranks = [rank for rank in (chosen.rank - step, chosen.rank, chosen.rank + step) if 0 < rank <= 32]
     arms = {f"rank-{rank}": arm(chosen.model_dump() | {"rank": rank}) for rank in ranks}
-    counts = inspect_arms(make_experiment(arms={"full": arm(method)} | arms), silent)
+    counts = inspect_arms(make_experiment(arms={"full": arm(method)} | arms))
     apart = {rank: abs(counts[f"rank-{rank}"].trainable - counts["full"].trainable) for rank in ranks}
     assert apart[chosen.rank] == min(apart.values())
 
@@ -87,7 +82,7 @@ def test_no_other_rank_comes_nearer_and_matching_twice_changes_nothing(
 def test_a_rank_that_matches_already_keeps_its_alpha_to_the_last_bit(make_experiment: MakeExperiment) -> None:
     assert 0.1 * 3 / 3 != 0.1
     experiment = two_arms(make_experiment, lora(rank=3), lora(rank=3, alpha=0.1))
-    assert match_parameters(experiment, silent) == experiment
+    assert match_parameters(experiment) == experiment
 
 
 @given(
@@ -105,12 +100,12 @@ def test_the_nearest_rank_is_no_further_than_its_neighbours(fixed: int, per_rank
 
 def test_an_experiment_that_matches_nothing_comes_back_unread() -> None:
     experiment = parse_experiment(toy_file(Path("no model"), Path("no data")), "toy.yaml")
-    assert match_parameters(experiment, silent) is experiment
+    assert match_parameters(experiment) is experiment
 
 
 def test_a_rank_for_which_there_is_no_room_says_how_large_it_would_be(make_experiment: MakeExperiment) -> None:
     with pytest.raises(MistakesError) as caught:
-        match_parameters(two_arms(make_experiment, {"kind": "full"}, lora(targets=["query"])), silent)
+        match_parameters(two_arms(make_experiment, {"kind": "full"}, lora(targets=["query"])))
     (mistake,) = caught.value.mistakes
     assert mistake.startswith("arms.matched.match_parameters: to train as many parameters as full, ")
     assert mistake.endswith("has room for 32; take more targets, or match a smaller arm")
@@ -125,7 +120,7 @@ def test_an_arm_that_cant_be_adapted_is_told_once_with_its_place(make_experiment
         "four": arm(lora()),
     }
     with pytest.raises(MistakesError) as caught:
-        match_parameters(make_experiment(arms=arms), silent)
+        match_parameters(make_experiment(arms=arms))
     first, second = caught.value.mistakes
     assert first.startswith("arms.full.method.rank: 33 is larger than the layer")
     assert second.startswith("arms.three.method.targets: 'nowhere' is neither a role")

@@ -24,19 +24,24 @@ SCRIPT = "<script>document.title = 'broken'</script><img src=x onerror=\"documen
 PHONE, DESK = (390, 844), (1200, 900)
 
 
+LONG = "lora_of_rank_4_and_alpha_8_on_attention_and_feed_forward"  # which no line of a phone can hold
+
+
 def named(result: Measurement | Failure) -> Measurement | Failure:
-    """The result with a script for the name of its first label."""
-    if isinstance(result, Failure):
-        return result
+    """The result with a script for the name of its first label, and a long name for LoRA."""
+    assert isinstance(result, Measurement)
     data = result.data.model_copy(update={"label_names": (SCRIPT, *result.data.label_names[1:])})
-    return result.model_copy(update={"data": data})
+    trial = result.trial.model_copy(update={"arm": LONG}) if result.trial.arm == "lora" else result.trial
+    return result.model_copy(update={"data": data, "trial": trial})
 
 
 @pytest.fixture(scope="module")
 def page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report whose labels and texts hold scripts."""
+    """A report whose labels and texts hold scripts, and whose names are long."""
     comparison = api.load(finished)
-    changed = compare(comparison.experiment, {name: named(one) for name, one in comparison.results.items()})
+    arms = {LONG if name == "lora" else name: arm for name, arm in comparison.experiment.arms.items()}
+    results = [named(one) for one in comparison.results.values()]
+    changed = compare(comparison.experiment.model_copy(update={"arms": arms}), {one.trial.id: one for one in results})
     texts = {one.id: SCRIPT for one in disputed(changed)}
     return write_report(changed, tmp_path_factory.mktemp("page"), texts)
 

@@ -418,6 +418,7 @@ def test_nothing_but_answers_is_printed(
     from loralab.cli import main
 
     folder = request.getfixturevalue(name)
+    capfd.readouterr()  # what making the folder printed
     monkeypatch.setattr(sys, "argv", ["loralab", "predict", str(folder), "--arm", arm, "--json", TEXT, "once"])
     with pytest.raises(SystemExit) as caught:
         main()

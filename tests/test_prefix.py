@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import (
     AutoModelForSequenceClassification,
+    BartConfig,
     BertConfig,
     DistilBertConfig,
     GPT2Config,
@@ -143,6 +144,23 @@ def test_the_head_of_every_encoder_learns_as_without_it(model_type: str, tmp_pat
     assert kept == pytest.approx(plain, rel=1e-5)
     assert prefix is not None
     assert prefix.keeps is (model_type != "albert")  # whose one layer is called again and again
+
+
+def test_a_classifier_that_looks_for_the_end_of_the_text_finds_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "encoder_layers": 2, "decoder_layers": 2}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "dropout": 0.0}
+    config = BartConfig(**sizes, **heads, **SMALL, eos_token_id=29)
+    network = head_alone(AutoModelForSequenceClassification.from_config(config))
+    network.classification_head.requires_grad_()
+    ends = {"input_ids": torch.tensor([[3, 4, 5, 29], [6, 7, 29, 0]])}
+    ends["attention_mask"] = (ends["input_ids"] > 0).long()
+    prefix = FrozenPrefix(network, np.array([4, 3]), tmp_path, limit=10**6)
+    expected = network(**ends).logits
+    for _ in range(2):
+        with prefix.used_for(np.array([0, 1]), ends) as given:
+            torch.testing.assert_close(network(**given).logits, expected)
+    assert prefix.keeps
 
 
 def test_nothing_is_left_on_disk_or_on_the_network(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, GPT2Config, LlamaConfig, RobertaConfig
+from transformers.utils import logging
 
 from architectures import save_base
 from loralab import pretrained
@@ -22,6 +23,16 @@ TINY = {
     "pad_token_id": 1,
 }
 PACKAGED = "package:all-MiniLM-L6-v2"
+
+
+def test_loading_leaves_the_remarks_and_bars_of_transformers_as_they_were(toy_model: Path) -> None:
+    logging.set_verbosity_info()
+    logging.enable_progress_bar()
+    try:
+        pretrained.load_tokenizer(str(toy_model))
+        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.INFO, True)
+    finally:
+        logging.set_verbosity_warning()
 
 
 def test_the_packaged_model_is_the_published_one() -> None:

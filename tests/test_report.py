@@ -20,7 +20,7 @@ from loralab.results import Failure, Measurement
 from loralab.statistics.ratios import Ratio
 from loralab.summary import Spread
 from loralab.tasks.metrics import CLASSIFICATION, Metric
-from made_up import untuned
+from made_up import hits, made_up, template, untuned
 
 ACCURACY = CLASSIFICATION[0]
 LOG_LOSS = CLASSIFICATION[-1]
@@ -53,6 +53,19 @@ def test_the_answer_states_each_arms_difference_and_cost(comparison: Comparison)
     assert "the training time and " in told
 
 
+def test_of_many_arms_those_with_the_same_answer_are_told_together(finished: Path, toy_experiment: Experiment) -> None:
+    lora = toy_experiment.arms["lora"]
+    arms = toy_experiment.arms | dict.fromkeys(("wide", "narrow", "lost"), lora)
+    many = untuned(toy_experiment.model_copy(update={"arms": arms}))
+    shares = {"full": 0.9, "lora": 0.88, "wide": 0.87, "narrow": 0.91, "lost": 0.4, "head-only": 0.3}
+    made = made_up(template(finished), many, lambda arm, seed: hits(shares[arm]))
+    told = sentence(compare(many, made))
+    assert "; each of lora and wide was worse by 2.0 to 3.0 points, equivalent within the margin of" in told
+    assert "; narrow was better by 1.0 points (" in told
+    assert "; each of head-only and lost was worse by 50.0 to 60.0 points, by more than the margin of" in told
+    assert "; lora was worse by 2.0 points (" in sentence(compare(many, made), about="lora")
+
+
 def test_differences_are_means_over_the_seeds_that_arms_share(comparison: Comparison) -> None:
     for metric in comparison.experiment.conditions.task.metrics:
         own, base = (comparison.arms[arm].scores[metric.name].mean for arm in ("lora", "full"))
@@ -68,8 +81,8 @@ def test_ratios_are_geometric_means_over_seeds(comparison: Comparison) -> None:
 
 def test_how_the_answer_is_meant_is_said(comparison: Comparison) -> None:
     lines = " ".join(limits.caveats(comparison))
-    assert "Intervals are 95 %, adjusted neither for the number of arms nor for looks" in lines
-    assert "hold for the learning rates that were chosen" in lines
+    assert "Intervals are 95 %, not adjusted for the number of arms or looks" in lines
+    assert "hold for the chosen learning rates" in lines
 
 
 def test_what_limits_the_answer_is_said(comparison: Comparison, toy_experiment: Experiment) -> None:
@@ -105,7 +118,7 @@ def test_before_the_rates_are_tried_no_arm_has_failed_or_chosen(comparison: Comp
     begun = compare(comparison.experiment, {first.trial.id: lost, second.trial.id: second})
     assert "it has no finished trial yet" in sentence(begun)
     assert [row[3] for row in content.learning_rates(begun).rows] == ["", ""]
-    assert {row[2] for row in content.learning_rates(begun).rows if row[0] != first.trial.arm}.isdisjoint({"failed"})
+    assert [row[2] for row in content.learning_rates(begun).rows if row[0] == first.trial.arm][:1] == ["diverged"]
     assert begun.fairness.is_fair
     (left,) = limits.caveats(begun)
     assert left.startswith("Still to be carried out: at least ")
@@ -127,11 +140,12 @@ def test_rates_that_were_given_are_not_said_to_be_chosen(comparison: Comparison)
     given = compare(experiment.model_copy(update={"arms": arms}), results_of(comparison))
     assert "chosen" in facts(comparison)["Seeds"]
     assert facts(given)["Seeds"] == "0, 1"
-    assert any("the learning rates that were given" in line for line in limits.caveats(given))
+    assert any("the given learning rates" in line for line in limits.caveats(given))
 
 
 @pytest.mark.parametrize(
-    "text", ["[here](http://x)", "\\[here](http://x)", "a | b", "Foo.__init__()", "*all* `x` ~~y~~", "1 < 2 & 3"]
+    "text",
+    ["[here](http://x)", "\\[here](http://x)", "a | b", "Foo.__init__()", "*all* `x` ~~y~~", "1 < 2 & 3", "$0-$50"],
 )
 def test_markdown_shows_a_text_as_it_stands(text: str) -> None:
     from markdown_it import MarkdownIt

@@ -218,6 +218,17 @@ def test_a_tracker_that_is_not_installed_is_told_with_the_way_out(
         open_tracker("wandb", tmp_path)
 
 
+def test_a_tracker_that_cannot_be_opened_is_told_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise ValueError("API key must have 40+ characters")
+
+    monkeypatch.setattr("loralab.trackers.wandb._mode", refuse)
+    with pytest.raises(UserError, match="--track wandb: it can't be opened"):
+        open_tracker("wandb", tmp_path)
+
+
 def test_without_trackers_nothing_is_written_for_them(make_experiment: MakeExperiment, tmp_path: Path) -> None:
     api.run(untuned(make_experiment(), seeds=(0,)), tmp_path / "run", trackers=())
     assert not (tmp_path / "run" / "tensorboard").exists()

@@ -156,6 +156,8 @@ def test_a_loss_that_is_no_number_is_a_failure_that_names_the_step(
         (MemoryError("no"), "out of memory", True),
         (torch.OutOfMemoryError("CUDA out of memory"), "out of memory", True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory", True),
+        (RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)"), "out of memory", True),
+        (OSError(12, "Cannot allocate memory"), "out of memory", True),
         (DivergedError(4, float("inf")), "diverged", True),
         (ValueError("a bug"), "crashed", False),
     ],

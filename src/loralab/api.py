@@ -21,6 +21,7 @@ from loralab.drafting import Draft
 from loralab.engine.tokenised import keep_tokens
 from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
+from loralab.exporting import Exported
 from loralab.folder import ResultsFolder
 from loralab.forecast import ArmForecast, Forecast
 from loralab.inspection import inspect_arms
@@ -42,7 +43,7 @@ from loralab.prediction import Prediction, SavedModel
 from loralab.progress import Silent, Watch, Watcher
 from loralab.rehearsal import Rehearsal
 from loralab.report import card, planned, write_report
-from loralab.results import Failure, Measurement, Parameters, Saved
+from loralab.results import Failure, Measurement, Parameters
 from loralab.trackers import Tracked, Tracker, open_trackers
 from loralab.writing import write_whole
 
@@ -63,7 +64,8 @@ def run(
     Finished trials are files in `folder`: stopped at any moment and called again, it goes on where it was. In a script,
     call it under `if __name__ == "__main__":`, since trials run in processes of their own.
 
-    `trackers`: where curves go while trials are carried out, by name (tensorboard, wandb, mlflow) or your own.
+    `place`: where trials are carried out, in processes of this machine if not given. `watcher`: who follows them.
+    `trackers`: where their curves go meanwhile, by name (tensorboard, wandb, mlflow) or your own.
 
     Raises UserError for what the user can put right, before anything is trained where that can be known.
     """
@@ -196,7 +198,7 @@ def export(
     *,
     merge: bool = False,
     watcher: Watcher | None = None,
-) -> Saved:
+) -> Exported:
     """Write the model that `arm` saved in the results folder `folder` into a folder `to` that transformers loads alone.
 
     It is the model of `seed`, or of the arm's first one; with `merge` an adapter becomes part of a whole model. A model
@@ -206,7 +208,7 @@ def export(
     chosen = _chosen(experiment, results, Path(folder), arm, seed, watcher or Silent())
     exported = exporting.export(chosen, Path(folder), Path(to), merge=merge)
     is_adapter = chosen.trial.method.saves_adapter and not merge
-    told = card(compare(experiment, results), chosen, exported, is_adapter=is_adapter)
+    told = card(compare(experiment, results), chosen, exported.loading, is_adapter=is_adapter)
     write_whole(Path(to) / "README.md", told)
     return exported
 
@@ -241,7 +243,7 @@ def match(experiment: Experiment) -> Experiment:
 def inspect(experiment: Experiment) -> dict[str, Parameters]:
     """Adapt every arm's model in a process of its own, untrained, and return what each would train.
 
-    Raises UserError with every mistake of the arms at once.
+    Raises UserError with every mistake of the arms at once, and ProcessEndedError where the process ended before.
     """
     return _inspect(match(experiment))
 
@@ -250,14 +252,21 @@ def _inspect(matched: Experiment) -> dict[str, Parameters]:
     return _apart(partial(inspect_arms, matched))
 
 
-def _apart(work: Callable[[Watch], T]) -> T:
+def _apart(work: Callable[[], T]) -> T:
     """Return what `work` gives in a process of its own."""
     with TemporaryDirectory() as scratch:
-        return in_fresh_process(work, Path(scratch) / "log", Silent().progress)
+        return in_fresh_process(partial(_unwatched, work), Path(scratch) / "log", Silent().progress)
+
+
+def _unwatched(work: Callable[[], T], _: Watch) -> T:
+    return work()
 
 
 def forecast(experiment: Experiment, watcher: Watcher | None = None) -> Forecast:
-    """Take a few real steps of every arm, each in a process of its own, and forecast what the experiment will take."""
+    """Take a few real steps of every arm, each in a process of its own, and forecast what the experiment will take.
+
+    Raises UserError, and ProcessEndedError where a process ended before it had adapted the arms.
+    """
     watcher, experiment = watcher or Silent(), match(experiment)
     # All arms' mistakes at once; and the first arm no longer pays for starting the server of processes.
     _inspect(experiment)
@@ -296,8 +305,8 @@ class _Carrying:
         `expected`: the trials that there are in all, as far as is known.
         """
         stored = {trial.id: self.folder.result(trial) for trial in trials}
-        known = {name: result for name, result in stored.items() if _is_settled(result)}
-        self.results.update({name: result for name, result in known.items() if result is not None})
+        known = {name: result for name, result in stored.items() if result is not None and result.is_answer}
+        self.results.update(known)
         self._watcher.expect(*expected, len(self.results))
         missing = [trial for trial in trials if trial.id not in known]
         for result in self._place.run(missing, self.folder.path, self._watcher):
@@ -329,7 +338,3 @@ def _stored(folder: str | Path) -> tuple[Experiment, Results]:
     for seeds in experiment.seeds_by_look:
         gather(final_trials(experiment, choices, seeds))
     return experiment, results
-
-
-def _is_settled(result: Measurement | Failure | None) -> bool:
-    return isinstance(result, Measurement) or (isinstance(result, Failure) and result.is_answer)

@@ -56,6 +56,11 @@ class _Seen:
     unlabelled: Mapping[str, int]  # rows that have none, by split; none where it isn't listed
     hides_test: bool  # whether test has no label and validation has, as in GLUE: it is left alone then
 
+    @property
+    def used(self) -> Mapping[str, list[Row]]:
+        """The rows by what they serve for in the file, where validation may be tested on."""
+        return {**self.rows, "test": self.rows["validation"]} if self.hides_test else self.rows
+
 
 def draft(source: str, model: str | None, configuration: str | None) -> Draft:
     """Write an experiment file for the data `source`, and for `model` or the usual one of the task.
@@ -69,7 +74,7 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
     rows = _some(seen.rows["train"])
     lengths = _lengths(rows, seen.text, tokenizer)
     length = min(BLOCK if kind == "causal-lm" else _enough(lengths), tokenizer.model_max_length)
-    few = {} if seen.label is None else _few(seen.rows, seen.label)
+    few = {} if seen.label is None else _few(seen.used, seen.label)
     written = _template("experiment.yaml.j2").render(
         kind=kind,
         model=_quoted(model),
@@ -86,7 +91,7 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
     )
     parse_experiment(read_value(written, "the draft"), "the draft")
     columns, cut = _told_columns(seen.text, seen.label, rows), _told_length(lengths, length, kind)
-    return Draft(written, (columns, *_told_gaps(seen), cut, *_told_few(seen.rows, few)))
+    return Draft(written, (columns, *_told_gaps(seen), cut, *_told_few(seen.used, few)))
 
 
 def _some(rows: Sequence[Row]) -> list[Row]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,11 +18,22 @@ from loralab.methods.merging import NotMergeableError, merged
 from loralab.prediction import quietly
 from loralab.prediction.saved import load
 from loralab.results import Measurement, Saved
+from loralab.writing import already_there
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model in a folder of its own."""
+
+    folder: str  # its name
+    bytes: int  # of all its files
+    loading: str  # the Python lines that load it, from beside the folder
+
 
 PROBE = list(range(5, 25))  # token ids, for a text that every vocabulary has
 
 
-def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> Saved:
+def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> Exported:
     """Write the model that a trial saved in the results folder `folder` into the new folder `to`, with its tokenizer.
 
     With `merge` an adapter becomes part of a whole model; the result is loaded again and must give the same logits.
@@ -28,7 +41,7 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
     """
     assert measurement.saved is not None
     if to.exists() and any(to.iterdir() if to.is_dir() else [to]):
-        raise UserError(f"{to} is there already; choose another place with --to")
+        raise already_there(to)
     to = to.resolve()
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +57,9 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
             if any(place.is_symlink() for place in (source, *source.rglob("*"))):
                 raise UserError(f"{source} holds links to elsewhere, which an export doesn't follow")
             shutil.copytree(source, draft)
-            lines = measurement.saved.loading.replace(f'"{measurement.saved.folder}"', f'"{to.name}"')
+            lines = measurement.saved.loading.replace(
+                f'"{measurement.saved.folder}"', json.dumps(to.name, ensure_ascii=False)
+            )
         if to.exists():
             to.rmdir()
         draft.rename(to)
@@ -52,7 +67,7 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
         raise _not_written(to, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Saved(folder=to.name, bytes=bytes_in(to), loading=lines)
+    return Exported(to.name, bytes_in(to), lines)
 
 
 def _not_written(to: Path, error: OSError) -> UserError:

@@ -23,6 +23,11 @@ class Shared:
     read: Callable[[Measurement], object]
     is_of_seed: bool = False  # it differs from seed to seed, and only arms of one seed share it
     is_drawn: bool = False  # it follows from the seed, so that an arm with other seeds has another by design
+    ends_early: bool = False  # it counts what was trained, another one for each arm where training may stop early
+
+    def of(self, found: Measurement) -> object:
+        """Return what a trial had, or None where that is unknown or need not be shared."""
+        return None if self.ends_early and found.trial.conditions.early_stopping else self.read(found)
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,6 @@ class Fairness:
         return not self.deviations
 
 
-def _unless_early(found: Measurement, count: int) -> int | None:
-    """Return the count, or None where training may end early, with another one for each arm."""
-    return None if found.trial.conditions.early_stopping else count
-
-
 def _versions(found: Measurement) -> str:
     return " ".join(f"{name} {version}" for name, version in found.environment.versions.items())
 
@@ -70,9 +70,9 @@ SHARED = (
     Shared("data order", lambda m: m.sameness.order_sha256, is_of_seed=True, is_drawn=True),
     Shared(HEAD, lambda m: m.sameness.head_sha256, is_of_seed=True, is_drawn=True),
     # Where `batch_tokens` limits batches, their number follows from the order.
-    Shared("steps", lambda m: _unless_early(m, m.sameness.steps), is_of_seed=True, is_drawn=True),
+    Shared("steps", lambda m: m.sameness.steps, is_of_seed=True, is_drawn=True, ends_early=True),
     Shared("planned steps", lambda m: m.course.planned_steps, is_of_seed=True, is_drawn=True),
-    Shared("tokens", lambda m: _unless_early(m, m.sameness.tokens), is_of_seed=True, is_drawn=True),
+    Shared("tokens", lambda m: m.sameness.tokens, is_of_seed=True, is_drawn=True, ends_early=True),
     Shared("batch", lambda m: _batch(m.trial.conditions)),
     Shared("schedule", lambda m: f"{m.trial.conditions.schedule}, warm-up {m.trial.conditions.warmup:g}"),
     Shared("weight decay", lambda m: m.trial.conditions.weight_decay),
@@ -85,7 +85,6 @@ SHARED = (
     Shared("library versions", _versions, is_of_seed=True),
 )
 BUDGET = "number of learning rates tried"
-ENDS_EARLY = ("steps", "tokens")
 
 
 def examine(arms: ByArm, budgets: Mapping[str, int]) -> Fairness:
@@ -100,7 +99,7 @@ def examine(arms: ByArm, budgets: Mapping[str, int]) -> Fairness:
             exempt.append(Deviation(HEAD, "no weight is new"))
         elif shared.is_drawn and moved:
             exempt.append(Deviation(shared.name, f"{', '.join(moved)}: other seeds, by design"))
-        elif shared.name in ENDS_EARLY and early:
+        elif shared.ends_early and early:
             exempt.append(Deviation(shared.name, "training may stop early"))
     deviations = [deviation for shared in SHARED if (deviation := _deviation(shared, found))]
     tries = {name: budgets[name] for name in found}
@@ -113,7 +112,7 @@ def _deviation(shared: Shared, arms: ByArm) -> Deviation | None:
     """Return where the arms differ, told by the first seed in which they do."""
     if not shared.is_of_seed:
         values = {
-            name: {value for found in seeds.values() if (value := shared.read(found)) is not None}
+            name: {value for found in seeds.values() if (value := shared.of(found)) is not None}
             for name, seeds in arms.items()
         }
         if len(set().union(*values.values())) <= 1:
@@ -124,7 +123,7 @@ def _deviation(shared: Shared, arms: ByArm) -> Deviation | None:
             name: value
             for name, seeds in arms.items()
             if seed in seeds and not (shared.is_drawn and _has_other_seeds(seeds))
-            if (value := shared.read(seeds[seed])) is not None
+            if (value := shared.of(seeds[seed])) is not None
         }
         if len(set(own.values())) > 1:
             return Deviation(shared.name, f"seed {seed}: {_told({name: str(value) for name, value in own.items()})}")

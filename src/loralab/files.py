@@ -51,7 +51,7 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 def read_experiment(source: str | Path, changes: Changes | None = None, arms: Sequence[str] = ()) -> Experiment:
     """Read an experiment file or a shipped recipe, apply `changes`, and keep only `arms` where they are named.
 
-    Raises MistakesError, which lists every mistake with its place and the way out.
+    Raises UserError, and where the whole file can be read a MistakesError: every mistake, its place and the way out.
     """
     name, text = _find(source)
     raw = read_value(text, name)

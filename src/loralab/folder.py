@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from loralab.data.rows import Text
 from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
-from loralab.pretrained import UNKNOWN_REVISION
+from loralab.pretrained import are_other_weights
 from loralab.results import SCHEMA, Failure, Measurement, ResultFile
 from loralab.settings import Settings
 from loralab.writing import write_whole
@@ -78,8 +78,7 @@ class ResultsFolder:
                 if seen.data.sha256 != data_sha256:
                     differences.append("the data (other rows there than now)")
                 # Asked only now, since it may take hashing a large file.
-                revisions = {seen.sameness.model_revision, model_revision()} - {UNKNOWN_REVISION}
-                if len(revisions) > 1:
+                if are_other_weights(seen.sameness.model_revision, model_revision()):
                     differences.append("the model (other weights there than now)")
             if differences:
                 raise self._of_another(differences)
@@ -115,7 +114,7 @@ class ResultsFolder:
         """Write down a result. What could go on from its checkpoint no longer needs to, unless it was killed."""
         text = ResultFile(schema_version=SCHEMA, result=result).model_dump_json()
         write_whole(self._file(result.trial), text)
-        if isinstance(result, Measurement) or result.is_answer:
+        if result.is_answer:
             self.checkpoint_file(result.trial).unlink(missing_ok=True)
 
     def result(self, trial: Trial) -> Measurement | Failure | None:

@@ -13,7 +13,6 @@ from loralab.measure import count_parameters
 from loralab.memory import memory_told_as
 from loralab.methods import Method
 from loralab.pretrained import Loaded, load_tokenizer, most_positions
-from loralab.progress import Watch
 from loralab.results import Parameters
 from loralab.tasks import Classification, Task
 from loralab.tasks.examples import Examples
@@ -55,7 +54,7 @@ def memory_is_told(model: str) -> AbstractContextManager[None]:
     return memory_told_as(lambda error: UserError(f"{told}: {error}"))
 
 
-def inspect_arms(experiment: Experiment, watch: Watch) -> dict[str, Parameters]:  # noqa: ARG001 - it is work, as trials are
+def inspect_arms(experiment: Experiment) -> dict[str, Parameters]:
     """Return the parameters of every arm.
 
     Raises MistakesError with all that the data, the model and the methods don't allow together: targets that the model

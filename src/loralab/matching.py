@@ -8,7 +8,6 @@ from loralab.errors import MistakesError, UserError
 from loralab.experiment import Arm, Experiment
 from loralab.inspection import Subject, memory_is_told, mistake_of, read_subject
 from loralab.methods import Lora, Method
-from loralab.progress import Watch
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Growth:
         return min(below, below + step, key=lambda rank: abs(self.at(rank) - wanted))
 
 
-def match_parameters(experiment: Experiment, watch: Watch) -> Experiment:  # noqa: ARG001 - it is work, as trials are
+def match_parameters(experiment: Experiment) -> Experiment:
     """Return the experiment with the rank chosen of every arm that names another in `match_parameters`.
 
     Alpha keeps its ratio to the rank. An experiment whose ranks match already comes back as it is. Raises MistakesError

@@ -140,6 +140,7 @@ def release_memory() -> None:
 
 OUT_OF_MEMORY = (
     "can't allocate memory",  # torch on Linux, which has no type of its own for it on the CPU,
+    "Cannot allocate memory",  # the system, of a file of weights that can't be mapped,
     "not enough memory",  # and on Windows
     "std::bad_alloc",
     "out of memory",  # CUDA's and MPS's own words
@@ -153,7 +154,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError | OSError) and any(phrase in str(error) for phrase in OUT_OF_MEMORY)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ Activity = Literal["loading", "training", "validating", "evaluating", "saving", 
 class Progress:
     """A moment of one trial."""
 
-    trial_id: str
+    trial_id: str  # for places that carry out several at a time
     activity: Activity
     step: int = 0
     steps: int = 0

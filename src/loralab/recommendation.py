@@ -12,7 +12,7 @@ from loralab.experiment import Price
 from loralab.methods import Lora, Untouched
 from loralab.statistics.decisions import MarginAnswer
 from loralab.statistics.ratios import Ratio
-from loralab.summary import COSTS, ArmSummary, Quantity, ratios
+from loralab.summary import COST_BY_NAME, ArmSummary, Quantity, ratios
 
 _QUANTITIES = {
     "training-time": "training_seconds",
@@ -71,7 +71,7 @@ def recommend(
     Nothing is recommended where the comparison wasn't fair or isn't finished, after one seed, which doesn't tell what
     another would change, and where the baseline is all that could be while some arm is undecided.
     """
-    price = next(cost for cost in COSTS if cost.name == _QUANTITIES[prefer])
+    price = COST_BY_NAME[_QUANTITIES[prefer]]
     usable = {name: arm for name, arm in arms.items() if arm.is_sound}
     eligible = {
         name: arm for name, arm in usable.items() if name == baseline or (arm.verdict and arm.verdict.is_non_inferior)

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from loralab.engine.batches import Indices, Step, evaluation_batches, training_steps
+from loralab.data.rows import Indices
+from loralab.engine.batches import Step, evaluation_batches, training_steps
 from loralab.engine.evaluation import BATCHES, predict, scored_at_once
 from loralab.engine.fast import fast_evaluation, fast_training, make_stepper
 from loralab.engine.setup import Ready, set_up

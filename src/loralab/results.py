@@ -166,6 +166,11 @@ class Measurement(Settings):
     checks: tuple[Check, ...] = ()  # of a final trial that trained something
     probe: tuple[float, ...] = ()  # outputs for the first test items, which the saved model must give again
 
+    @property
+    def is_answer(self) -> bool:
+        """Tell that the trial need not be carried out again, which of a failure depends on its reason."""
+        return True
+
 
 class Failure(Settings):
     """A trial without a measurement, and why.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Literal
 
 from loralab.plan import Choice
 from loralab.results import Check, Failure, Measurement
@@ -20,7 +21,7 @@ class Quantity:
     name: str
     title: str
     phrase: str  # in a sentence
-    unit: str  # 's', 'bytes' or 'count'
+    unit: Literal["s", "bytes", "count"]
     read: Callable[[Measurement], float | None]
 
 
@@ -52,6 +53,7 @@ COSTS = (
         lambda m: m.seconds.evaluation / sum(m.data.rows[name] for name in m.trial.conditions.task.final_sets),
     ),
 )
+COST_BY_NAME = {cost.name: cost for cost in COSTS}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, or only where there are none yet."""
 
 from __future__ import annotations
 
@@ -43,3 +43,25 @@ def write_whole(file: Path, text: str) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def require_new(target: Path) -> None:
+    """Raise UserError where the file `target` is there already."""
+    if target.exists():
+        raise already_there(target)
+
+
+def write_new(target: Path, content: str) -> None:
+    """Write a file that isn't there yet. Raises UserError where it is, or can't be written."""
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(content)
+    except FileExistsError:
+        raise already_there(target) from None
+    except OSError as error:
+        raise UserError(f"{target} can't be written: {error}") from None
+
+
+def already_there(target: Path) -> UserError:
+    """Return the error for a place that is taken."""
+    return UserError(f"{target} is there already; choose another place with --to")

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from loralab import api, pretrained, recipes
+from loralab import api, pretrained
 from loralab.cli.options import (
     ArmsOption,
     DataOption,
@@ -30,7 +30,7 @@ from loralab.files import read_experiment
 from loralab.report import planned, print_table
 from loralab.schema import json_schema
 from loralab.statistics import power
-from loralab.writing import write_whole
+from loralab.writing import require_new, write_new, write_whole
 
 
 def quickstart(out: OutOption = None, track: TrackOption = None) -> None:
@@ -54,9 +54,9 @@ def init(
 
     For example: loralab init --data reviews.csv --model distilbert/distilbert-base-uncased
     """
-    recipes.require_new(to)  # before anything is fetched
+    require_new(to)  # before anything is fetched
     drafted = api.draft(data, model, configuration)
-    recipes.write_new(to, drafted.text)
+    write_new(to, drafted.text)
     console = Console()
     for guess in drafted.guesses:
         console.print(Text(f"Guessed: {guess}"), soft_wrap=True)

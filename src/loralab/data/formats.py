@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from loralab.data.cutting import rows_of_text
 from loralab.data.records import Columns, Row, Table, first_few
@@ -159,10 +159,10 @@ def _delimiter(header: str, ending: str) -> str:
     return max(DELIMITERS, key=outside.count)
 
 
-def _csv_table(path: Path, text: str, columns: Columns, delimiter: str, quoting: int) -> Table:
+def _csv_table(path: Path, text: str, columns: Columns, delimiter: str, quoting: Literal[0, 3]) -> Table:
     csv.field_size_limit(LONGEST_FIELD)  # of the whole process: the module knows no other way
     # Strict: without it, a quote that is never closed swallows all rows that follow.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     rows: list[Row] = []
     mistakes = []
     try:

@@ -1,4 +1,4 @@
-"""Which of a source's splits serves for what, and what is held out where one is missing."""
+"""Which of a source's splits serves for what."""
 
 from __future__ import annotations
 

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from loralab.data.rows import Indices
 from loralab.experiment import Conditions
-
-Indices = npt.NDArray[np.int64]
 
 POOL_BATCHES = 32  # shuffled rows are sorted by length within pools of so many batches
 

@@ -186,6 +186,8 @@ def random_state() -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
+    if torch.xpu.is_available():
+        states["xpu"] = torch.xpu.get_rng_state()
     if torch.backends.mps.is_available():
         states["mps"] = torch.mps.get_rng_state()
     return states
@@ -198,5 +200,7 @@ def restore_random_state(states: Mapping[str, torch.Tensor]) -> None:
     torch.set_rng_state(states["cpu"])
     if "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"])
+    if "xpu" in states:
+        torch.xpu.set_rng_state(states["xpu"])
     if "mps" in states:
         torch.mps.set_rng_state(states["mps"])

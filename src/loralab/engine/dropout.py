@@ -4,7 +4,7 @@ quarter of a training step."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,8 +65,8 @@ class Masks:
 class _Drop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, rate: float) -> torch.Tensor:
-        ctx.drops = Drops.draw(rate)
-        return cast(torch.Tensor, ctx.drops.of(values))
+        drops = ctx.drops = Drops.draw(rate)
+        return drops.of(values)
 
     @staticmethod
     @once

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from loralab.measure import Meter
 from loralab.methods import HeadOnly, Method, Untouched
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -73,14 +74,26 @@ def fast_training(ready: Ready, trial: Trial, meter: Meter, *, is_used_after: bo
 @contextmanager
 def fast_evaluation(ready: Ready, conditions: Conditions) -> Iterator[None]:
     """Make the network that is ready fast to score inside, in float32 if nothing else was asked for."""
-    import torch
-
     from loralab.engine.adapters import adapters_merged
     from loralab.engine.attention import attention_in_pieces
 
-    with (
-        attention_in_pieces(ready.network, ready.device),
-        adapters_merged(ready.network),
-        torch.autocast(ready.device.type, torch.bfloat16, enabled=conditions.scoring == "bfloat16"),
-    ):
+    rounded = _rounded(ready.network, ready.device) if conditions.scoring == "bfloat16" else nullcontext()
+    with attention_in_pieces(ready.network, ready.device), adapters_merged(ready.network), rounded:
         yield
+
+
+@contextmanager
+def _rounded(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Compute in bfloat16 inside, every weight rounded once: autocast keeps rounded copies of those alone that require
+    a gradient (torch 2.13, `cached_cast`), and would round all others in every batch."""
+    import torch
+
+    frozen = [one for one in network.parameters() if one.is_floating_point() and not one.requires_grad]
+    try:
+        for weight in frozen:
+            weight.requires_grad_(True)
+        with torch.autocast(device.type, torch.bfloat16):
+            yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(False)

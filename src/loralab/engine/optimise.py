@@ -93,9 +93,9 @@ class Optimiser:
         for group in self._optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self._share_of_rate(steps)
 
-    def unwrap(self) -> Any:
-        """Return the network as it was before Accelerate wrapped it, computing in float32 again."""
-        return self._accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
+    def unwrap(self) -> None:
+        """Take Accelerate's wrapper off the network, which computes in float32 again."""
+        self._accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
 
 
 def _bytes(tensors: Iterable[torch.Tensor]) -> int:

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from loralab.errors import UserError
+from loralab.experiment import Conditions
+
 if TYPE_CHECKING:
     import torch
 
 Precision = Literal["float32", "bfloat16"]
+# transformers (5.23) hides DeBERTa's masked scores behind the least number of float32, which bfloat16 can't hold.
+FLOAT32_ALONE = ("deberta",)
+
+
+def precision_of(conditions: Conditions, device: torch.device, model_type: str) -> Precision:
+    """Return in which format a model of the architecture `model_type` is trained under `conditions`.
+
+    Raises UserError where bfloat16 is asked for and the architecture can't be computed in it.
+    """
+    if model_type not in FLOAT32_ALONE:
+        return choose_precision(conditions.precision, device)
+    for setting, asked in (("precision", conditions.precision), ("scoring", conditions.scoring)):
+        if asked == "bfloat16":
+            raise UserError(f"conditions.{setting}: {model_type} can't be computed in bfloat16; leave the setting out")
+    return "float32"
 
 
 def choose_precision(asked: Literal["auto", "float32", "bfloat16"], device: torch.device) -> Precision:

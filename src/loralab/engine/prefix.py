@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from loralab.engine.batches import Indices
+from loralab.data.rows import Indices
 from loralab.engine.modules import computing
 
 Tensor = torch.Tensor
@@ -37,7 +37,8 @@ class FrozenPrefix:
 
         Of texts that come once nothing is worth keeping.
         """
-        self._network, self._lengths = network, lengths
+        self._network: Any = network
+        self._lengths = lengths
         self._kept = _Kept(folder, limit)
         self._layers = _frozen_layers(network)
         self._cut: _Cut | None = None
@@ -61,8 +62,11 @@ class FrozenPrefix:
             yield batch
             return
         values = [self._value(row, int(text), batch, self._cut) for row, text in enumerate(texts)]
-        with self._cut.put(values, batch) as given:
-            yield given
+        with self._cut.put(values, batch):
+            # Where a vector stands at the cut, all that is still computed of tokens is thrown away: one a text is
+            # enough, but for encoder-decoders, whose classifiers look for the text's end even so.
+            is_cut_short = values[0].ndim == 1 and not self._network.config.is_encoder_decoder
+            yield {name: part[:, :1] if is_cut_short and part.ndim == 2 else part for name, part in batch.items()}
 
     def _value(self, row: int, text: int, batch: Batch, cut: _Cut) -> Tensor:
         """Return what stands at the cut for a text, which is a row of the batch."""
@@ -191,11 +195,12 @@ class _Cut:
         raise AssertionError("the pass went by the cut")
 
     @contextmanager
-    def put(self, values: list[Tensor], batch: Batch) -> Iterator[Batch]:
-        """Let the network begin here with `values` inside; yield what is to be given to it."""
-        is_vector = values[0].ndim == 1
-        tokens = 1 if is_vector else max(part.shape[1] for part in batch.values() if part.ndim == 2)
-        kept = torch.stack(values if is_vector else [pad(value, (0, 0, 0, tokens - len(value))) for value in values])
+    def put(self, values: list[Tensor], batch: Batch) -> Iterator[None]:
+        """Let the network begin here with `values` inside."""
+        if values[0].ndim > 1:
+            tokens = max(part.shape[1] for part in batch.values() if part.ndim == 2)
+            values = [pad(value, (0, 0, 0, tokens - len(value))) for value in values]
+        kept = torch.stack(values)
         with ExitStack() as stack:
             for layer, length in self.layers.items():
                 stack.enter_context(computing(layer, partial(_pass_through, length)))
@@ -210,8 +215,7 @@ class _Cut:
             else:
                 returned = _as_returned(kept, self.layers.get(self.module))
                 stack.enter_context(computing(self.module, lambda *_, **__: returned))
-            # Where a vector stands here, all that is still computed of tokens is thrown away: one a text is enough.
-            yield {name: part[:, :tokens] if part.ndim == 2 else part for name, part in batch.items()}
+            yield
 
 
 def _call(network: Any, one: Batch) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from loralab.data import AnyData
 from loralab.engine.activations import fuse_activations
-from loralab.engine.precision import Precision, choose_precision
+from loralab.engine.precision import Precision, precision_of
 from loralab.engine.tokenised import tokenised
 from loralab.errors import UserError
 from loralab.experiment import Trial
@@ -86,7 +86,7 @@ def set_up(trial: Trial, folder: Path, meter: Meter) -> Ready:
         parameters = count_parameters(built.network)
         network = built.network.to(device)
         set_seed(trial.seed)  # whatever a method drew above, all arms begin training from one random state
-    precision = choose_precision(conditions.precision, device)
+    precision = precision_of(conditions, device, network.config.model_type)
     return Ready(
         device=device,
         precision=precision,

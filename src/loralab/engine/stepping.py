@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loralab.engine.batches import Indices, Step
+from loralab.data.rows import Indices
+from loralab.engine.batches import Step
 from loralab.engine.optimise import Optimiser
 from loralab.tasks import Task
 from loralab.tasks.examples import Examples

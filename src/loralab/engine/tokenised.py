@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from loralab.data import AnyData
 from loralab.experiment import Conditions
 from loralab.pretrained import load_tokenizer
-from loralab.progress import Watch
 from loralab.tasks import Task
 from loralab.tasks.example_files import read_examples, write_examples
 from loralab.tasks.examples import Examples
@@ -41,7 +40,7 @@ def tokenised(task: Task, data: AnyData, tokenizer: PreTrainedTokenizerBase, fol
     return splits
 
 
-def keep_tokens(conditions: Conditions, folder: Path, _: Watch) -> None:
+def keep_tokens(conditions: Conditions, folder: Path) -> None:
     """Keep the tokens of an experiment's texts in `folder`, for whatever is carried out there. Raises UserError."""
     tokenised(conditions.task, conditions.task.read(), load_tokenizer(conditions.model), folder)
 

@@ -20,6 +20,7 @@ from loralab.inspection import memory_is_told
 from loralab.methods.wrapping import known_warnings_ignored
 from loralab.prediction.continuing import continuation
 from loralab.prediction.saved import load
+from loralab.pretrained import transformers_quiet
 from loralab.results import Measurement
 from loralab.tasks import Classification, Task
 
@@ -112,15 +113,5 @@ def _single(text: Text) -> str:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Keep the libraries' remarks and progress bars out of the answers."""
-    from transformers.utils import logging
-
-    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with known_warnings_ignored():
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if has_bars:
-            logging.enable_progress_bar()
+    with transformers_quiet(), known_warnings_ignored():
+        yield

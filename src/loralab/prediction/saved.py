@@ -13,7 +13,7 @@ from loralab.hub import is_hub_id
 from loralab.loading import load_saved
 from loralab.memory import is_out_of_memory
 from loralab.plan import Results
-from loralab.pretrained import revision
+from loralab.pretrained import are_other_weights, revision
 from loralab.results import Failure, Measurement
 
 if TYPE_CHECKING:
@@ -71,12 +71,8 @@ def doubts(chosen: Measurement, models: Mapping[int, Measurement], folder: Path)
         if not check.passed
     ]
     base = _base_model(chosen, folder)
-    if base is not None and _is_there(base):
-        known = {revision(base), chosen.sameness.model_revision}
-        if len(known - {"unknown"}) > 1:
-            told.append(
-                f"{base}, the base model of {arm}, has changed since the training; what follows may be nonsense"
-            )
+    if base is not None and _is_there(base) and are_other_weights(revision(base), chosen.sameness.model_revision):
+        told.append(f"{base}, the base model of {arm}, has changed since the training; what follows may be nonsense")
     return told
 
 

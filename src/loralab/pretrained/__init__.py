@@ -1,11 +1,11 @@
 """Pretrained models: from the name in an experiment file to a folder, its configuration, and a loaded network."""
 
-from loralab.pretrained.loading import load_model, load_tokenizer, text_start
+from loralab.pretrained.loading import load_model, load_tokenizer, text_start, transformers_quiet
 from loralab.pretrained.locating import (
-    PACKAGE_SCHEME,
     PACKAGED,
     UNKNOWN_REVISION,
     PackagedModel,
+    are_other_weights,
     is_on_hub,
     locate,
     revision,
@@ -21,10 +21,10 @@ from loralab.pretrained.networks import (
 
 __all__ = [
     "PACKAGED",
-    "PACKAGE_SCHEME",
     "UNKNOWN_REVISION",
     "Loaded",
     "PackagedModel",
+    "are_other_weights",
     "context_length",
     "head_modules",
     "is_on_hub",
@@ -36,4 +36,5 @@ __all__ = [
     "reads_last_token",
     "revision",
     "text_start",
+    "transformers_quiet",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from loralab.errors import UserError
+from loralab.memory import is_out_of_memory
 from loralab.pretrained.locating import HOW_TO_CONVERT, locate
 from loralab.pretrained.networks import Loaded
 
@@ -120,26 +122,32 @@ def _sees_next_token(network: PreTrainedModel) -> bool:
 
 
 def _from_pretrained(auto_class: Any, model: str, **settings: Any) -> Any:
+    source = locate(model)
+    try:
+        # The loading report warns of the new head on every trial; what is new is read from the report itself instead.
+        with transformers_quiet():
+            # Without a word on remote code, transformers would ask on standard input.
+            return auto_class.from_pretrained(source, trust_remote_code=False, **settings)
+    except Exception as error:  # whatever the reader of a damaged file stumbles over: no list of types is complete
+        if is_out_of_memory(error):
+            raise  # an answer about the model, which is no mistake
+        raise UserError(_refusal(model, auto_class.__name__, error)) from error
+
+
+@contextmanager
+def transformers_quiet() -> Iterator[None]:
+    """Keep transformers' remarks and progress bars to itself; afterwards they are as they were."""
     from transformers.utils import logging
 
-    source = locate(model)
-    # The loading report warns of the new head on every trial; what is new is read from the report itself instead.
-    verbosity = logging.get_verbosity()
+    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        # Without a word on remote code, transformers would ask on standard input.
-        return auto_class.from_pretrained(source, trust_remote_code=False, **settings)
-    except OSError as error:
-        only_pickled = "thus cannot be loaded with `safetensors`" in str(error)
-        way_out = HOW_TO_CONVERT if only_pickled else _WHAT_TO_GIVE
-        raise UserError(f"model: {model!r} can't be loaded: {error}\n  {way_out}") from error
-    except Exception as error:  # whatever the reader of a damaged file stumbles over: no list of types is complete
-        if isinstance(error, MemoryError) or "memory" in str(error):
-            raise  # an answer about the model, which is no mistake
-        raise UserError(_refusal(model, auto_class.__name__, error)) from error
+        yield
     finally:
         logging.set_verbosity(verbosity)
+        if has_bars:
+            logging.enable_progress_bar()
 
 
 # Errors for which transformers (5.23) has no type of its own, by a part of its words.
@@ -154,6 +162,9 @@ _REFUSALS = {
 
 
 def _refusal(model: str, auto_class: str, error: Exception) -> str:
+    if isinstance(error, OSError):
+        only_pickled = "thus cannot be loaded with `safetensors`" in str(error)
+        return f"model: {model!r} can't be loaded: {error}\n  {HOW_TO_CONVERT if only_pickled else _WHAT_TO_GIVE}"
     for words, told in _REFUSALS.items():
         if words in str(error):
             return f"model: {model!r} {told.format(auto_class=auto_class)}"

@@ -65,6 +65,11 @@ def is_on_hub(model: str) -> bool:
     return not Path(locate(model)).is_dir()
 
 
+def are_other_weights(one: str, other: str) -> bool:
+    """Tell whether two revisions are known to differ."""
+    return len({one, other} - {UNKNOWN_REVISION}) > 1
+
+
 def revision(model: str) -> str:
     """Return what tells a version of `model` from others: the hub's commit, or a hash of configuration and weights."""
     source = locate(model)

@@ -4,6 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from loralab.errors import UserError
+from loralab.writing import write_new
 
 
 def names() -> list[str]:
@@ -28,24 +29,3 @@ def copy(name: str, target: Path) -> Path:
         raise UserError(f"no recipe is called {name!r}; there are {', '.join(names())}")
     write_new(target, text(name))
     return target
-
-
-def require_new(target: Path) -> None:
-    """Raise UserError where the file `target` is there already."""
-    if target.exists():
-        raise _is_there(target)
-
-
-def write_new(target: Path, content: str) -> None:
-    """Write a file that isn't there yet. Raises UserError where it is, or can't be written."""
-    try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(content)
-    except FileExistsError:
-        raise _is_there(target) from None
-    except OSError as error:
-        raise UserError(f"{target} can't be written: {error}") from None
-
-
-def _is_there(target: Path) -> UserError:
-    return UserError(f"{target} is there already; choose another place with --to")

@@ -20,8 +20,13 @@ RULE = (
 def recommendation(comparison: Comparison) -> list[str]:
     """Say which arm to take and why, what comes next, and where that turns; or why nothing can be said."""
     found, arms = comparison.recommendation, comparison.arms
+    failed = [arm.name for arm in comparison.others if arm.failures and arm.measurements]
+    left_out = [f"Not considered, since trials failed: {', '.join(failed)}."] if failed else []
+    other_arm = "other arm without failed trials" if failed else "other arm"
+    if not comparison.others:
+        return []
     if found.arm is None:
-        return [f"No recommendation: {_why_not(comparison)}."]
+        return [f"No recommendation: {_why_not(comparison, other_arm)}.", *left_out]
     price = found.price
     baseline = comparison.baseline
 
@@ -32,7 +37,7 @@ def recommendation(comparison: Comparison) -> list[str]:
 
     if found.arm == baseline.name:
         why = (
-            "no other arm was shown to be non-inferior"
+            f"no {other_arm} was shown to be non-inferior"
             if found.runner_up is None
             else "the cheapest of those not worse"
         )
@@ -48,14 +53,13 @@ def recommendation(comparison: Comparison) -> list[str]:
         by_chance = lead is None or lead.interval is None or lead.interval[0] <= 1
         unsure = "; that it costs more may be chance" if by_chance else ""
         lines.append(f"Next: {found.runner_up} ({told(found.runner_up)}{unsure}).")
-    if failed := [arm.name for arm in comparison.others if arm.failures and arm.measurements]:
-        lines.append(f"Not considered, since trials failed: {', '.join(failed)}.")
+    lines += left_out
     if found.undecided:
         lines.append(f"Undecided, and so not considered: {', '.join(found.undecided)}.")
     return [*lines, *(_turns(arms[found.arm], baseline.name, even, items(comparison)) for even in found.break_evens)]
 
 
-def _why_not(comparison: Comparison) -> str:
+def _why_not(comparison: Comparison, other_arm: str) -> str:
     found = comparison.recommendation
     match found.reason:
         case NoReason.NO_BASELINE:
@@ -69,7 +73,8 @@ def _why_not(comparison: Comparison) -> str:
         case NoReason.UNKNOWN_PRICE:
             return f"of some arm it is unknown what it costs in {found.price.phrase}"
         case _:
-            return f"no arm was shown to be non-inferior to {comparison.baseline.name}, and {_listed(found.undecided)}"
+            shown = f"no {other_arm} was shown to be non-inferior to {comparison.baseline.name}"
+            return f"{shown}, and {_listed(found.undecided)}"
 
 
 def _listed(undecided: tuple[str, ...]) -> str:
@@ -79,8 +84,8 @@ def _listed(undecided: tuple[str, ...]) -> str:
 def _turns(arm: ArmSummary, baseline: str, even: BreakEven, what: str) -> str:
     if even.turn is Turn.STORAGE:
         return (
-            f"From {even.count:,} tasks on, adapters of {arm.name} beside one base model need less disk than as many "
-            f"models of {baseline}."
+            f"From {even.count:,} tasks on, one base model plus {arm.name}'s adapters takes less disk than one model "
+            f"of {baseline} per task."
         )
     spent = f"after about {numbers.about(even.count)} {what} the training time that it saved is spent"
     if any(check.name == MERGED for found in arm.measurements.values() for check in found.checks):

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
+
 from loralab.comparison import Comparison
 from loralab.report import numbers
-from loralab.report.content import items, of_seeds, primary, why_missing, why_not_judged
+from loralab.report.content import items, judged_set, of_seeds, primary, why_missing, why_not_judged
 from loralab.statistics.decisions import Direction, MarginAnswer, Verdict
 from loralab.summary import ArmSummary
 from loralab.tasks.metrics import Metric
 
+MANY = 3  # other arms; of more, those of which the same is shown are told together
 
-def sentence(comparison: Comparison) -> str:
-    """State what is shown of each arm's difference from the baseline and what it cost, in a sentence."""
+ANSWERS = {
+    MarginAnswer.EQUIVALENT: "equivalent within",
+    MarginAnswer.NON_INFERIOR: "not worse by",
+    MarginAnswer.UNDECIDED: "which leaves open whether it is worse by",
+    MarginAnswer.INFERIOR: "by more than",
+}
+
+
+def sentence(comparison: Comparison, about: str | None = None) -> str:
+    """State what is shown of each arm's difference from the baseline and what it cost, in a sentence.
+
+    The arm that it is `about` is told by itself, however many others there are.
+    """
     baseline, metric = comparison.baseline, primary(comparison)
     if not baseline.measurements:
         reason = why_missing(baseline, comparison)
         why = f"its trials failed ({reason})" if reason else "it has no finished trial yet"
         return f"There is nothing to compare with: {why} ({baseline.name} is the baseline)."
     facts = next(iter(baseline.measurements.values())).data
-    seeds = len(baseline.measurements)
+    seeds, judged = len(baseline.measurements), judged_set(comparison)
     lead = (
-        f"Over {seeds} {'seed' if seeds == 1 else 'seeds'} and {facts.rows['test']:,} test {items(comparison)}, "
+        f"Over {numbers.several(seeds, 'seed')} and {facts.rows[judged]:,} {judged} {items(comparison)}, "
         f"{baseline.name} reached {_reached(numbers.score_spread(baseline.scores[metric.name], metric), metric)}"
     )
     if baseline.is_void:
         lead += f", but {why_not_judged(baseline, comparison)}"
-    return "; ".join([lead, *(_beside(arm, comparison) for arm in comparison.others)]) + "."
+    return "; ".join([lead, *(_beside(arms, comparison) for arms in _told_together(comparison, about))]) + "."
 
 
 def _reached(score: str, metric: Metric) -> str:
@@ -33,32 +47,62 @@ def _reached(score: str, metric: Metric) -> str:
     return f"a {metric.phrase} of {score}" if metric.scale == "log" else f"{score} {metric.phrase}"
 
 
-def _beside(arm: ArmSummary, comparison: Comparison) -> str:
-    if arm.verdict is None:
-        return f"{arm.name} {why_not_judged(arm, comparison)}"
+def _told_together(comparison: Comparison, about: str | None) -> list[list[ArmSummary]]:
+    """Return the other arms, each by itself or, where they are many, grouped by what is shown of them."""
+    if len(comparison.others) <= MANY:
+        return [[arm] for arm in comparison.others]
+    groups: dict[Hashable, list[ArmSummary]] = {}
+    for arm in comparison.others:
+        shown = (arm.verdict.direction, arm.verdict.margin_answer) if arm.verdict else why_not_judged(arm, comparison)
+        groups.setdefault(arm.name if arm.name == about else shown, []).append(arm)
+    return list(groups.values())
+
+
+def _beside(arms: Sequence[ArmSummary], comparison: Comparison) -> str:
+    """Tell what is shown of an arm, or of several of which the same is."""
+    names = [f"{arm.name}{of_seeds(arm)}" for arm in arms]
+    who = names[0] if len(arms) == 1 else f"each of {', '.join(names[:-1])} and {names[-1]}"
+    verdict = arms[0].verdict
+    if verdict is None:
+        return f"{who} {why_not_judged(arms[0], comparison)}"
+    shown = _shown(arms[0], verdict, primary(comparison)) if len(arms) == 1 else _all_shown(arms, verdict, comparison)
     costs = [
-        f"{numbers.multiple(arm.ratios[name].value)} {what}"
+        f"{_span(sorted(ratios), numbers.multiple)} {what}"
         for name, what in (("training_seconds", "the training time"), ("training_memory", "the memory"))
-        if name in arm.ratios
+        if (ratios := [arm.ratios[name].value for arm in arms if name in arm.ratios])
     ]
-    told = f"{arm.name}{of_seeds(arm)} {_shown(arm, arm.verdict, primary(comparison))}"
-    return f"{told}, in {' and '.join(costs)}"
+    return f"{who} {shown}, in {' and '.join(costs)}"
+
+
+def _span(ordered: Sequence[float], written: Callable[[float], str]) -> str:
+    """Write the first and the last, or the one text where both are written alike."""
+    return " to ".join(dict.fromkeys([written(ordered[0]), written(ordered[-1])]))
+
+
+def _all_shown(arms: Sequence[ArmSummary], verdict: Verdict, comparison: Comparison) -> str:
+    """Put alike arms into words: 'was worse by 0.7 to 1.5 points, not worse by the margin of 3 points'."""
+    metric = primary(comparison)
+    unit = " points" if metric.scale == "share" else ""
+    found = [arm.differences[metric.name].value for arm in arms]
+    if verdict.direction is Direction.NOT_SHOWN:
+        span = _span(sorted(found), lambda value: numbers.difference(value, metric))
+        return f"differed by {span}{unit}, no direction shown, {_of_the_margin(verdict, metric)}"
+    span = _span(sorted(found, key=abs), lambda value: numbers.bare(value, metric).removeprefix(numbers.MINUS))
+    return f"was {verdict.direction.value} by {span}{unit}, {_of_the_margin(verdict, metric)}"
+
+
+def _of_the_margin(verdict: Verdict, metric: Metric) -> str:
+    margin = f"the margin of {numbers.margin(verdict.margin, metric)}"
+    return f"{ANSWERS[verdict.margin_answer]} {margin}"
 
 
 def _shown(arm: ArmSummary, verdict: Verdict, metric: Metric) -> str:
-    """Put direction and margin into words: 'was worse by 4.1 points (2.4 to 5.8), more than the margin of 3 points'."""
-    margin = f"the margin of {numbers.margin(verdict.margin, metric)}"
+    """Put direction and margin into words: 'was worse by 2 points (1 to 3), not worse by the margin of 4 points'."""
     found = arm.differences[metric.name]  # its own sign, also where lower is better
-    answer = {
-        MarginAnswer.INFERIOR: f"by more than {margin}",
-        MarginAnswer.EQUIVALENT: f"equivalent within {margin}",
-        MarginAnswer.NON_INFERIOR: f"not worse by {margin}",
-        MarginAnswer.UNDECIDED: f"which leaves open whether it is worse by {margin}",
-    }[verdict.margin_answer]
+    answer = _of_the_margin(verdict, metric)
     if verdict.direction is Direction.NOT_SHOWN:
         unit = " points" if metric.scale == "share" else ""
         amounts = numbers.differences(found.value, found.interval(), metric, unit)
         return f"differed by {amounts}, no direction shown, {answer}"
-    better = verdict.direction is Direction.BETTER
     amounts = numbers.sizes(found.value, found.interval(), metric)
-    return f"was {'better' if better else 'worse'} by {amounts}, {answer}"
+    return f"was {verdict.direction.value} by {amounts}, {answer}"

@@ -11,9 +11,9 @@ from loralab.report.conditions import facts
 from loralab.report.content import Table
 from loralab.report.limits import faults
 from loralab.report.rendering import render
-from loralab.summary import COSTS, ArmSummary
+from loralab.summary import COST_BY_NAME, ArmSummary
 
-TOLD_BY_SETTINGS = ("Model", "Training", "Besides", "Blocks", "Scored besides")
+TOLD_BY_SETTINGS = ("Model", "Training", "Other settings", "Blocks", "Scored besides")
 Runs = Mapping[str, Comparison]  # by the names under which they are told apart
 
 
@@ -32,6 +32,7 @@ def outcomes(runs: Runs) -> Table:
 def _outcome(arm: ArmSummary, comparison: Comparison) -> list[str]:
     metric = content.primary(comparison)
     score = content.why_missing(arm, comparison) or numbers.score_spread(arm.scores.get(metric.name), metric)
+    seeds = content.of_seeds(arm)
     needs_its_name = metric.scale != "share" and arm.measurements
     verdict, found = arm.verdict, arm.differences.get(metric.name)
     shown = ["", ""]
@@ -39,12 +40,11 @@ def _outcome(arm: ArmSummary, comparison: Comparison) -> list[str]:
         shown = ["void", "void"]
     elif verdict is not None and found is not None:
         shown = [numbers.differences(found.value, found.interval(), metric), verdict.margin_answer.value]
-    costs = {cost.name: cost for cost in COSTS}
     told = [
-        numbers.cost(arm.costs[name].mean, costs[name]) if name in arm.costs else numbers.UNKNOWN
+        numbers.cost(arm.costs[name].mean, COST_BY_NAME[name]) if name in arm.costs else numbers.UNKNOWN
         for name in ("training_seconds", "training_memory")
     ]
-    return [f"{score} {metric.phrase}" if needs_its_name else score, *shown, *told]
+    return [(f"{score} {metric.phrase}" if needs_its_name else score) + seeds, *shown, *told]
 
 
 def differing(runs: Runs) -> Table:

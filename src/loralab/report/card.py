@@ -9,18 +9,21 @@ from pathlib import Path
 from loralab.comparison import Comparison
 from loralab.hub import is_hub_id
 from loralab.report.rendering import render
-from loralab.results import Measurement, Saved
+from loralab.results import Measurement
 from loralab.tasks import Classification
 
 
-def card(comparison: Comparison, measurement: Measurement, exported: Saved, *, is_adapter: bool) -> str:
-    """Return the card of the model that a trial made, as it was `exported`: Markdown with what the hub reads above."""
+def card(comparison: Comparison, measurement: Measurement, loading: str, *, is_adapter: bool) -> str:
+    """Return the card of the model that a trial made: Markdown with what the hub reads above.
+
+    `loading`: the lines that load it.
+    """
     return render(
         "card.md.j2",
         {
             "comparison": comparison,
             "measurement": measurement,
-            "exported": exported,
+            "loading": loading,
             "metadata": {
                 name: json.dumps(value, ensure_ascii=False)
                 for name, value in _metadata(measurement, is_adapter=is_adapter).items()

@@ -36,7 +36,7 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         "Training": f"{length}, {batch}, AdamW, warm-up over "
         f"{100 * conditions.warmup:g} % of the steps, then {SCHEDULES[conditions.schedule]}, weight decay "
         f"{conditions.weight_decay:g}, gradients clipped at {conditions.max_grad_norm:g}",
-        "Besides": ", ".join(_besides(conditions)) or "nothing",
+        "Other settings": ", ".join(_other_settings(conditions)) or "none",
         "Precision": f"{machine.precision} in training, {conditions.scoring} in final scores; saved models are float32",
         "Seeds": _seeds(comparison),
         "Memory": first.memory.how + ", above what was resident before the model was loaded",
@@ -76,7 +76,7 @@ def _of_the_task(task: Task, data: DataFacts) -> Mapping[str, str]:
     )
 
 
-def _besides(conditions: Conditions) -> list[str]:
+def _other_settings(conditions: Conditions) -> list[str]:
     """Name what is not usual in training."""
     task = conditions.task
     told = _of_the_labels(task) if isinstance(task, Classification) else []

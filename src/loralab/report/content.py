@@ -9,7 +9,7 @@ from statistics import fmean
 from loralab.comparison import Comparison
 from loralab.report import numbers
 from loralab.results import Measurement, Seconds
-from loralab.summary import COSTS, ArmSummary
+from loralab.summary import COST_BY_NAME, COSTS, ArmSummary
 from loralab.tasks.metrics import Metric
 
 PHASES = tuple(Seconds.model_fields)
@@ -36,6 +36,11 @@ def primary(comparison: Comparison) -> Metric:
     return comparison.experiment.primary_metric
 
 
+def judged_set(comparison: Comparison) -> str:
+    """The set that the answer is about: test, or one that is scored besides."""
+    return primary(comparison).name.rpartition("/")[0] or "test"
+
+
 def why_missing(arm: ArmSummary, comparison: Comparison) -> str | None:
     """Say why an arm has no measurement, or None where it has one or was not carried out yet."""
     found = arm.failures
@@ -53,7 +58,7 @@ def why_not_judged(arm: ArmSummary, comparison: Comparison) -> str:
     if not arm.measurements:
         why = why_missing(arm, comparison)
         return "has no measurement" + (f" ({why})" if why else "")
-    return f"shares no seed, or not its test {items(comparison)}, with {comparison.baseline.name}"
+    return f"shares no seed, or not its {judged_set(comparison)} {items(comparison)}, with {comparison.baseline.name}"
 
 
 def before(comparison: Comparison) -> str:
@@ -244,15 +249,16 @@ def _causes(measurement: Measurement) -> dict[str, int] | None:
 def learning_rates(comparison: Comparison) -> Table:
     """Every rate tried, with its score on validation."""
     metric = tuning_metric(comparison)
+    reasons = {
+        (failure.trial.arm, failure.trial.learning_rate): failure.reason
+        for failure in comparison.failures
+        if failure.trial.stage == "tuning"
+    }
     rows = []
     for arm in comparison.arms.values():
-        if arm.choice is None:
-            continue
-        for rate, found in arm.choice.tried.items():
-            mark = "chosen" if is_chosen(rate, arm, comparison) else ""
-            rows.append(
-                [arm.name, numbers.rate(rate), "failed" if found is None else numbers.score(found, metric), mark]
-            )
+        for rate, found in arm.choice.tried.items() if arm.choice else ():
+            score = reasons[arm.name, rate] if found is None else numbers.score(found, metric)
+            rows.append([arm.name, numbers.rate(rate), score, "chosen" if is_chosen(rate, arm, comparison) else ""])
     return Table(["Arm", "Learning rate", f"Validation {metric.phrase}", ""], rows)
 
 
@@ -335,6 +341,5 @@ def _difference(arm: ArmSummary, metric: Metric) -> str:
 
 def _cost(arm: ArmSummary, comparison: Comparison, name: str) -> str:
     if arm is comparison.baseline:
-        quantity = next(cost for cost in COSTS if cost.name == name)
-        return numbers.cost(arm.costs[name].mean, quantity) if name in arm.costs else numbers.UNKNOWN
+        return numbers.cost(arm.costs[name].mean, COST_BY_NAME[name]) if name in arm.costs else numbers.UNKNOWN
     return numbers.multiple(arm.ratios[name].value if name in arm.ratios else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loralab.comparison import Comparison
 from loralab.report import numbers
-from loralab.report.content import items, primary
+from loralab.report.content import items, judged_set, primary
 from loralab.statistics.decisions import LEVEL, MarginAnswer, Verdict
 from loralab.statistics.needed import both_needed, detectable, is_beyond_seeds, items_needed, seeds_needed
 from loralab.summary import ArmSummary
@@ -69,13 +69,14 @@ def _how_it_is_meant(comparison: Comparison) -> str:
     shared = f", {100 * comparison.experiment.level:.3g} % at each of {looks} looks" if looks > 1 else ""
     rates = "chosen" if comparison.experiment.is_tuned else "given"
     return (
-        "Intervals are 95 %, adjusted neither for the number of arms nor for looks, and hold for the learning rates "
-        f"that were {rates}. At a level of {100 * LEVEL:g} % over all arms (Holm){shared}, direction is tested on both "
-        f"sides and each claim about the margin of {margin} on one."
+        f"Intervals are 95 %, not adjusted for the number of arms or looks, and hold for the {rates} learning rates. "
+        f"Verdicts are tested at {100 * LEVEL:g} % over all arms (Holm){shared}: direction two-sided, each claim about "
+        f"the margin of {margin} one-sided."
     )
 
 
 def _of_seeds(comparison: Comparison) -> list[str]:
+    judged = f"{judged_set(comparison)} {items(comparison)}"
     counts = {name: verdict.gain.seeds for name, verdict in comparison.verdicts.items()}
     lines = [
         f"{name} is compared over {count} of {len(comparison.seeds)} seeds, those that it shares with the baseline."
@@ -85,7 +86,7 @@ def _of_seeds(comparison: Comparison) -> list[str]:
     if single := [name for name, count in counts.items() if count == 1]:
         lines.append(
             f"With one seed ({', '.join(single)}), nothing is known of how much another would change: the interval "
-            f"covers test {items(comparison)} alone."
+            f"covers {judged} alone."
         )
     if comparison.seeds != comparison.experiment.seeds and not comparison.missing:
         lines.append(f"Seeds ended after {len(comparison.seeds)}: more would hardly decide more.")
@@ -93,19 +94,20 @@ def _of_seeds(comparison: Comparison) -> list[str]:
 
 
 def _what_it_would_take(name: str, verdict: Verdict, comparison: Comparison) -> str:
-    """Say from which difference on the design sees one, and what would decide the margin."""
+    """Say how large a difference the design mostly detects, and what would decide the margin."""
     gain, margin, metric = verdict.at_margin, verdict.margin, primary(comparison)
     level = comparison.experiment.level_of_an_arm
     least = detectable(verdict.gain, level)
-    shown = f"differences from {numbers.amount(least, metric)} on are mostly shown"
+    detected = f"mostly detects differences of {numbers.amount(least, metric)} or more"
     if metric.scale == "share" and least >= 1:
-        shown = "hardly any difference is shown"
+        detected = "detects hardly any difference"
+    judged = f"{judged_set(comparison)} {items(comparison)}"
     seeds = seeds_needed(gain, margin, level)
     # One seed doesn't tell how much seeds differ, which more items would leave.
     more_items = items_needed(gain, margin, level) if gain.seeds > 1 else None
-    ways = ([f"{seeds} seeds"] if seeds else []) + ([f"{more_items:,} test {items(comparison)}"] if more_items else [])
+    ways = ([f"{seeds} seeds"] if seeds else []) + ([f"{more_items:,} {judged}"] if more_items else [])
     if not ways and (both := both_needed(gain, margin, level)):
-        ways = [f"{both[0]} seeds and {both[1]:,} test {items(comparison)} together"]
+        ways = [f"{both[0]} seeds and {both[1]:,} {judged} together"]
     would = (
         f"{' or '.join(ways)} would decide it in four of five such experiments"
         if ways
@@ -113,7 +115,7 @@ def _what_it_would_take(name: str, verdict: Verdict, comparison: Comparison) -> 
     )
     if ways and not seeds and is_beyond_seeds(gain, margin, level):
         would += ", and no number of seeds on these"
-    return f"{name} is undecided: with this design, {shown}; if the difference stays as it is, {would}."
+    return f"{name} is undecided: this design {detected}; if the difference stays as seen, {would}."
 
 
 def _of_the_data(comparison: Comparison) -> list[str]:

@@ -78,14 +78,16 @@ def decidable(experiment: Experiment, test_rows: int, disagreement: float = powe
     margin = experiment.primary_margin
     smallest = power.smallest_margin(test_rows, seeds, level, disagreement)
     lines = [
-        f"{test_rows:,} test texts and {_seeds(seeds)} decide at best margins from {100 * smallest:.1f} points on "
-        f"(if arms disagree on {100 * disagreement:.0f} % of the texts and no seed shifts an arm as a whole); this "
-        f"experiment's is {100 * margin:g}."
+        f"{test_rows:,} test texts and {numbers.several(seeds, 'seed')} can decide margins of {100 * smallest:.1f} "
+        f"points at best (if arms disagree on {100 * disagreement:.0f} % of the texts and no seed shifts an arm as a "
+        f"whole); this experiment's is {100 * margin:g}."
     ]
     if smallest > margin:
         rows = power.rows_needed(margin, seeds, level, disagreement)
         more = power.seeds_needed(margin, test_rows, level, disagreement)
-        with_seeds = f", or {_seeds(more)} with these" if more else "; with these, no number of seeds would"
+        with_seeds = (
+            f", or {numbers.several(more, 'seed')} with these" if more else "; with these, no number of seeds would"
+        )
         lines.append(f"To decide it would take {rows:,} test texts{with_seeds}.")
     return lines
 
@@ -104,10 +106,6 @@ def is_long(experiment: Experiment, training_texts: int) -> bool:
     else:
         texts = (conditions.steps or 0) * conditions.batch_size * conditions.accumulation
     return texts * sum(count_trials(experiment)[0]) > LONG
-
-
-def _seeds(count: int) -> str:
-    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def _trained(counted: Parameters) -> list[str]:

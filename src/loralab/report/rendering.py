@@ -28,5 +28,5 @@ def render(template: str, shown: Mapping[str, object]) -> str:
 
 def _plain(text: str) -> str:
     """Return what Markdown shows as `text`: no markup comes of it, and no link under other words than its own."""
-    escaped = re.sub(r"([\\`*_\[\]~|])", r"\\\1", text)
+    escaped = re.sub(r"([\\`*_\[\]~|$])", r"\\\1", text)
     return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").splitlines())

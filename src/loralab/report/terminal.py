@@ -25,14 +25,15 @@ def print_answer(comparison: Comparison, console: Console) -> None:
     for line in limits.caveats(comparison):
         console.print(Text(line))
     for failure in comparison.failures:
-        console.print(Text(f"{failure.trial.id} failed: {failure.reason}: {failure.message}", style="red"))
+        style = "" if failure.reason == "losing" else "red"  # giving up was asked for
+        console.print(Text(f"{failure.trial.id}: {failure.reason}: {failure.message}", style=style))
 
 
 def print_table(told: content.Table, console: Console, figures: Literal["left", "right"] = "left") -> None:
     """Print a table whose first column names the row; `figures` is where the others align."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, title in enumerate(told.header):
-        table.add_column(title, justify="left" if position == 0 else figures)
+        table.add_column(Text(title), justify="left" if position == 0 else figures)
     for row in told.rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)

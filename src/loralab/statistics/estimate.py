@@ -43,9 +43,9 @@ class Estimate:
         of_seeds = stdtrit(self.seeds - 1, tail) ** 2 * self.seed_variance if self.seed_variance else 0.0
         return math.sqrt(of_items + of_seeds)
 
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Return the two-sided interval."""
-        reach = self.reach((1 - level) / 2)
+    def interval(self, coverage: float = 0.95) -> tuple[float, float]:
+        """Return the two-sided interval that covers the true value with the chance `coverage`."""
+        reach = self.reach((1 - coverage) / 2)
         return self.value - reach, self.value + reach
 
     def p_above(self, bound: float) -> float:

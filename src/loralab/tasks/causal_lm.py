@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -48,7 +49,6 @@ class CausalLM(Settings):
     kind: Literal["causal-lm"] = "causal-lm"
     item: ClassVar[str] = "document"
     example: ClassVar[str] = "block"
-    loss_term: ClassVar[str] = "token"
     length_setting: ClassVar[str] = "block_size"
 
     data: Corpus
@@ -170,6 +170,8 @@ class CausalLM(Settings):
         """
         import torch
 
+        from loralab.tasks.likelihood import NOT_COUNTED
+
         assert isinstance(examples, Windows)
         tokens = examples.stream.tokens
         chosen = examples.take(np.asarray(indices))
@@ -180,7 +182,7 @@ class CausalLM(Settings):
         batch = {
             # Not the padding token: one that was added to the tokenizer alone has no embedding.
             "input_ids": np.where(inside, tokens[places], tokenizer.eos_token_id),
-            "labels": np.where(scored, tokens[places + 1], -100),
+            "labels": np.where(scored, tokens[places + 1], NOT_COUNTED),
         }
         if examples.stream.start is not None:
             batch["input_ids"][:, 0] = examples.stream.start
@@ -238,13 +240,14 @@ class CausalLM(Settings):
 
     def loading_lines(self, network: Any, folder: str, *, adapter: bool) -> str:  # noqa: ARG002 - as other tasks
         """Return the Python lines that load what was saved in `folder`."""
-        tokenizer = f'tokenizer = AutoTokenizer.from_pretrained("{folder}")'
+        place = json.dumps(folder, ensure_ascii=False)
+        tokenizer = f"tokenizer = AutoTokenizer.from_pretrained({place})"
         if not adapter:
-            load = f'model = {AUTO_CLASS}.from_pretrained("{folder}")'
+            load = f"model = {AUTO_CLASS}.from_pretrained({place})"
             return f"from transformers import {AUTO_CLASS}, AutoTokenizer\n{load}\n{tokenizer}"
         return (
             f"from peft import {PEFT_AUTO_CLASS}\nfrom transformers import AutoTokenizer\n"
-            f'model = {PEFT_AUTO_CLASS}.from_pretrained("{folder}", dtype="float32")\n{tokenizer}'
+            f'model = {PEFT_AUTO_CLASS}.from_pretrained({place}, dtype="float32")\n{tokenizer}'
         )
 
 

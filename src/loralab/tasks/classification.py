@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -46,7 +47,6 @@ class Classification(Settings):
     kind: Literal["classification"] = "classification"
     item: ClassVar[str] = "text"  # what is scored,
     example: ClassVar[str] = "text"  # what a batch is made of,
-    loss_term: ClassVar[str] = "text"  # what the loss is a mean over
     length_setting: ClassVar[str] = "max_length"
 
     data: Data
@@ -256,9 +256,10 @@ class Classification(Settings):
         PEFT builds the base model anew from the checkpoint's own configuration, which knows neither the labels nor, in
         a decoder, the padding token.
         """
-        tokenizer = f'tokenizer = AutoTokenizer.from_pretrained("{folder}")'
+        place = json.dumps(folder, ensure_ascii=False)
+        tokenizer = f"tokenizer = AutoTokenizer.from_pretrained({place})"
         if not adapter:
-            load = f'model = {AUTO_CLASS}.from_pretrained("{folder}")'
+            load = f"model = {AUTO_CLASS}.from_pretrained({place})"
             return f"from transformers import {AUTO_CLASS}, AutoTokenizer\n{load}\n{tokenizer}"
         config = network.config
         labels = {"id2label": config.id2label, "label2id": config.label2id}
@@ -268,7 +269,7 @@ class Classification(Settings):
         listed = "".join(f",\n    {name}={value!r}" for name, value in arguments.items())
         return (
             f"from peft import {PEFT_AUTO_CLASS}\nfrom transformers import AutoTokenizer\n"
-            f'model = {PEFT_AUTO_CLASS}.from_pretrained(\n    "{folder}"{listed},\n)\n{tokenizer}'
+            f"model = {PEFT_AUTO_CLASS}.from_pretrained(\n    {place}{listed},\n)\n{tokenizer}"
         )
 
 

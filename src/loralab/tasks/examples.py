@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-Indices = npt.NDArray[np.int64]
+from loralab.data.rows import Indices
+
 Tokens = npt.NDArray[np.int32]
 
 NOWHERE = -1  # the owner of a token that stands between documents

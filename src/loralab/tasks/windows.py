@@ -10,9 +10,10 @@ import numpy as np
 
 from loralab.data.corpus import Context
 from loralab.data.documents import Documents
+from loralab.data.rows import Indices
 from loralab.errors import UserError
 from loralab.pretrained import text_start
-from loralab.tasks.examples import NOWHERE, Indices, Stream, Windows
+from loralab.tasks.examples import NOWHERE, Stream, Windows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -34,28 +34,36 @@ class Tracker(Protocol):
 
 
 def open_tracker(name: str, folder: Path) -> Tracker:
-    """Return the tracker `name` for the results folder `folder`. Raises UserError where it is unknown or not installed.
+    """Return the tracker `name` for the results folder `folder`. Raises UserError where it can't be had.
 
     Nothing is written before the first trial.
     """
     if name not in NAMES:
         raise UserError(f"--track: {unknown_name('tracker', name, NAMES)}")
     try:
-        match name:
-            case "tensorboard":
-                from loralab.trackers.tensorboard import TensorBoard
-
-                return TensorBoard(folder)
-            case "wandb":
-                from loralab.trackers.wandb import Wandb
-
-                return Wandb(folder)
-            case _:
-                from loralab.trackers.mlflow import MLflow
-
-                return MLflow(folder)
+        return _opened(name, folder)
     except ImportError as error:
         raise UserError(f"--track {name}: {error}; pip install 'loralab[{name}]' brings it") from None
+    except Exception as error:  # whatever its library has against the settings, such as a key of the wrong length
+        raise UserError(f"--track {name}: it can't be opened ({error})") from error
+
+
+def _opened(name: str, folder: Path) -> Tracker:
+    match name:
+        case "tensorboard":
+            from loralab.trackers.tensorboard import TensorBoard
+
+            return TensorBoard(folder)
+        case "wandb":
+            from loralab.trackers.wandb import Wandb
+
+            return Wandb(folder)
+        case "mlflow":
+            from loralab.trackers.mlflow import MLflow
+
+            return MLflow(folder)
+        case _:
+            raise NotImplementedError(name)
 
 
 def open_trackers(trackers: Sequence[str | Tracker], folder: Path) -> list[Tracker]:

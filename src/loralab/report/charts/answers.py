@@ -100,7 +100,13 @@ def quality(comparison: Comparison) -> Figure | None:
         alt.Tooltip("told:N", title=metric.title),
     ]
     seeds = base.mark_circle(size=60, opacity=0.7).encode(tooltip=tooltip)
-    means = base.mark_tick(thickness=2, size=18).encode(x=alt.X("mean(score):Q"))
+    # As the tables have it: a perplexity's is the geometric one.
+    middle = [
+        {"arm": arm.name, "score": as_shown(arm.scores[metric.name].mean, metric)}
+        for arm in comparison.arms.values()
+        if metric.name in arm.scores
+    ]
+    means = base.mark_tick(thickness=2, size=18).properties(data=values(middle))
     chart = (seeds + means).properties(height=alt.Step(ROW))
     return Figure("quality", "Each seed's score", {("Each seed's score; the bar is the mean",): chart})
 

@@ -15,14 +15,16 @@ from loralab.results import Point
 
 
 def curves(comparison: Comparison) -> Figure | None:
-    """Loss, and accuracy where there are labels, in training and validation, a thin line for each seed."""
-    loss = comparison.experiment.conditions.task.tuning_metric
+    """Loss, accuracy where there are labels, and the primary metric: a thin line for each seed."""
+    loss, decided = comparison.experiment.conditions.task.tuning_metric, content.primary(comparison)
     reads: dict[str, Callable[[Point], float | None]] = {
         "Loss, training": lambda p: p.training_loss,
         "Loss, validation": lambda p: p.validation[loss] if p.validation else None,
         "Accuracy, training": lambda p: p.training_accuracy,
         "Accuracy, validation": lambda p: p.validation.get("accuracy") if p.validation else None,
     }
+    if decided.name not in (loss, "accuracy"):
+        reads[f"{decided.title}, validation"] = lambda p: p.validation.get(decided.name) if p.validation else None
     panels: Panels = {}
     for title, read in reads.items():
         points = [
@@ -33,8 +35,8 @@ def curves(comparison: Comparison) -> Figure | None:
         ]
         if not points:
             continue
-        form = ".1%" if title.startswith("Accuracy") else ".3f"
-        axis = alt.Axis(format=SHARES) if title.startswith("Accuracy") else alt.Axis()
+        is_share = not title.startswith("Loss") and (title.startswith("Accuracy") or decided.scale == "share")
+        form, axis = (".1%", alt.Axis(format=SHARES)) if is_share else (".3f", alt.Axis())
         # One validation an epoch may be the only point of a line, so lines carry points there.
         points_too = {"size": 18} if "validation" in title else False
         tooltip = [

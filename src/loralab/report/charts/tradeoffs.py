@@ -10,7 +10,7 @@ from loralab.comparison import Comparison
 from loralab.report import content, numbers
 from loralab.report.charts.answers import as_shown
 from loralab.report.charts.figure import FAR_APART, HEIGHT, Chart, Figure, Panels, arm_colour, score_axis, values
-from loralab.summary import COSTS, Quantity
+from loralab.summary import COST_BY_NAME, Quantity
 from loralab.tasks.metrics import Metric
 
 PRICES = ("training_seconds", "training_memory", "trainable_parameters", "saved_bytes")
@@ -25,7 +25,7 @@ def tradeoff(comparison: Comparison) -> Figure | None:
     """Quality against cost, both chosen by the reader; the line joins the arms that no other one beats in both."""
     first = content.primary(comparison)
     metrics = [first, *(metric for metric in comparison.experiment.conditions.task.metrics if metric != first)]
-    prices = [cost for name in PRICES for cost in COSTS if cost.name == name]
+    prices = [COST_BY_NAME[name] for name in PRICES]
     panels: Panels = {
         (metric.title, price.title): chart
         for metric in metrics

@@ -1,0 +1,78 @@
+"""Batches of how many tokens a processor scores fastest: DistilBERT's size, 96 texts of 20 to 512 tokens.
+
+    python benchmarks/evaluation.py
+
+The sizes take turns, in float32 as final scores are computed, and in bfloat16 where the processor multiplies it. The
+table, medians of `--repeats`, is written into docs/engine.md, where each kind of processor has its own. Run nothing
+beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from loralab.data.rows import Indices
+from loralab.engine.batches import evaluation_batches
+from loralab.engine.precision import choose_precision
+from loralab.measure import environment
+from loralab.memory import keep_few_kernels
+from marks import put
+from parts import PROCESSOR, build
+from table import told
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
+SIZES = (512, 1024, 2048, 4096, 8192, 16384)  # tokens of a batch, padding included
+LENGTHS: Indices = np.random.default_rng(0).integers(20, 513, size=96)
+
+
+def main() -> None:
+    """Time the sizes in turn, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    keep_few_kernels()
+    kind = choose_precision("auto", PROCESSOR)
+    network = build("full", 0, []).eval()
+    columns = {precision: timed(network, precision, given.repeats) for precision in dict.fromkeys(("float32", kind))}
+    lines = [
+        f"{told(environment(PROCESSOR, kind).model_dump())}; texts a second, median of {given.repeats}.",
+        "",
+        f"| tokens in a batch | {' | '.join(columns)} |",
+        f"| ---: |{' ---: |' * len(columns)}",
+    ]
+    for size, *found in zip(SIZES, *columns.values(), strict=True):
+        lines.append(f"| {size:,} | {' | '.join(f'{one:.1f}' for one in found)} |")
+    put(DOCUMENT, f"evaluation in {kind}", "\n".join(lines))
+    print("\n".join(lines))
+
+
+def timed(network: Any, precision: str, repeats: int) -> list[float]:
+    """Return the texts a second at each size."""
+    seconds: list[list[float]] = [[] for _ in SIZES]
+    for repeat in range(repeats + 1):
+        for size, found in zip(SIZES, seconds, strict=True):
+            begun = time.perf_counter()
+            score(network, size, precision)
+            if repeat:  # the first one warms up
+                found.append(time.perf_counter() - begun)
+    return [len(LENGTHS) / median(found) for found in seconds]
+
+
+def score(network: Any, size: int, precision: str) -> None:
+    """Put all texts through the network, in batches of like length of at most so many tokens."""
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        for rows in evaluation_batches(LENGTHS, len(LENGTHS), size):
+            lengths = torch.from_numpy(LENGTHS[rows])[:, None]
+            mask = (torch.arange(int(lengths.max())) < lengths).long()
+            network(input_ids=mask * 7, attention_mask=mask)
+
+
+if __name__ == "__main__":
+    main()
