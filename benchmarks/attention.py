@@ -8,7 +8,6 @@ into docs/engine.md, where each precision has its own. Run nothing beside it.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,33 +21,29 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from loralab.engine import attention
 from loralab.engine.precision import choose_precision
 from loralab.measure import environment
-from loralab.memory import keep_few_kernels
 from marks import put
+from parts import PROCESSOR, asked
 from table import told
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 TEXTS, HEADS, WIDTH = 8, 12, 64
 LENGTHS = (32, 64, 128, 256, 512)
-PROCESSOR = torch.device("cpu")
 MODULE: Any = SimpleNamespace(is_causal=False)
 
 
 def main() -> None:
     """Time both, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=9)
-    given = parser.parse_args()
-    keep_few_kernels()
+    repeats = asked(__doc__, 9)
     attention.pays = lambda *_: True  # in pieces, even where the engine would leave it to PyTorch
     precision = choose_precision("auto", PROCESSOR)
     lines = [
-        f"{told(environment(PROCESSOR, precision).model_dump())}; milliseconds, median of {given.repeats}.",
+        f"{told(environment(PROCESSOR, precision).model_dump())}; milliseconds, median of {repeats}.",
         "",
         "| tokens | PyTorch's | in pieces | PyTorch's, dropout | in pieces, dropout |",
         "| ---: | ---: | ---: | ---: | ---: |",
     ]
     for length in LENGTHS:
-        found = timed(length, getattr(torch, precision), given.repeats)
+        found = timed(length, getattr(torch, precision), repeats)
         lines.append(f"| {length} | {' | '.join(f'{one:.1f}' for one in found)} |")
     put(DOCUMENT, f"attention in {precision}", "\n".join(lines))
     print("\n".join(lines))

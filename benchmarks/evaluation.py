@@ -9,7 +9,6 @@ beside it.
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 from statistics import median
@@ -19,12 +18,13 @@ import numpy as np
 import torch
 
 from loralab.data.rows import Indices
+from loralab.engine.activations import fuse_activations
+from loralab.engine.attention import attention_in_pieces
 from loralab.engine.batches import evaluation_batches
 from loralab.engine.precision import choose_precision
 from loralab.measure import environment
-from loralab.memory import keep_few_kernels
 from marks import put
-from parts import PROCESSOR, build
+from parts import PROCESSOR, asked, build
 from table import told
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
@@ -34,15 +34,13 @@ LENGTHS: Indices = np.random.default_rng(0).integers(20, 513, size=96)
 
 def main() -> None:
     """Time the sizes in turn, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
-    given = parser.parse_args()
-    keep_few_kernels()
+    repeats = asked(__doc__, 3)
     kind = choose_precision("auto", PROCESSOR)
     network = build("full", 0, []).eval()
-    columns = {precision: timed(network, precision, given.repeats) for precision in dict.fromkeys(("float32", kind))}
+    fuse_activations(network)
+    columns = {precision: timed(network, precision, repeats) for precision in dict.fromkeys(("float32", kind))}
     lines = [
-        f"{told(environment(PROCESSOR, kind).model_dump())}; texts a second, median of {given.repeats}.",
+        f"{told(environment(PROCESSOR, kind).model_dump())}; texts a second, median of {repeats}.",
         "",
         f"| tokens in a batch | {' | '.join(columns)} |",
         f"| ---: |{' ---: |' * len(columns)}",
@@ -67,7 +65,8 @@ def timed(network: Any, precision: str, repeats: int) -> list[float]:
 
 def score(network: Any, size: int, precision: str) -> None:
     """Put all texts through the network, in batches of like length of at most so many tokens."""
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+    lower = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    with attention_in_pieces(network, PROCESSOR), torch.inference_mode(), lower:
         for rows in evaluation_batches(LENGTHS, len(LENGTHS), size):
             lengths = torch.from_numpy(LENGTHS[rows])[:, None]
             mask = (torch.arange(int(lengths.max())) < lengths).long()

@@ -58,18 +58,23 @@ VARIANTS = (("lora", 0.1), ("lora", 0), ("full", 0.1), ("full", 0))
 
 def main() -> None:
     """Time the variants in turn, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    given = parser.parse_args()
-    keep_few_kernels()
+    repeats = asked(__doc__, 5)
     precision = choose_precision("auto", PROCESSOR)
     parts = parts_in(precision)
-    lines = heading("a step, with each part on top of those before it", precision, given.repeats)
-    columns = [timed(method, rate, parts, precision, given.repeats) for method, rate in VARIANTS]
+    lines = heading("a step, with each part on top of those before it", precision, repeats)
+    columns = [timed(method, rate, parts, precision, repeats) for method, rate in VARIANTS]
     for part, *milliseconds in zip(["plain", *parts], *columns, strict=True):
         lines.append(f"| {part} | {' | '.join(f'{one:.0f} ms' for one in milliseconds)} |")
     put(DOCUMENT, f"parts in {precision}", "\n".join(lines))
     print("\n".join(lines))
+
+
+def asked(told: str | None, usual: int) -> int:
+    """Return how often the command line of a script that is `told` so asks to repeat, with the kernels of a trial."""
+    parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=usual)
+    keep_few_kernels()
+    return int(parser.parse_args().repeats)
 
 
 def parts_in(precision: Precision) -> list[str]:

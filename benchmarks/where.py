@@ -9,7 +9,6 @@ docs/engine.md, where each precision has its own. Run nothing beside it.
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -26,10 +25,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from loralab.engine.activations import fuse_activations
 from loralab.engine.dropout import Drops, Masks, speed_up_dropout
 from loralab.engine.precision import Precision, choose_precision
-from loralab.memory import keep_few_kernels
 from loralab.tasks.likelihood import summed_loss
 from marks import put
-from parts import PROCESSOR, VARIANTS, build, heading, parts_in, step, within
+from parts import PROCESSOR, VARIANTS, asked, build, heading, parts_in, step, within
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 BLOCKS, BLOCK_SIZE = 4, 350
@@ -50,21 +48,16 @@ Shares = dict[str, float]  # of a step's time, by kind of work
 
 def main() -> None:
     """Profile, and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    given = parser.parse_args()
-    keep_few_kernels()
+    repeats = asked(__doc__, 5)
     precision = choose_precision("auto", PROCESSOR)
     parts = parts_in(precision)
     labelled = []
     for method, rate in VARIANTS:
         network = build(method, rate, parts)
-        labelled.append(profiled(network, lambda one: step(one, precision), parts, given.repeats))
-    tell(f"where in {precision}", heading("of a step", precision, given.repeats), labelled)
-    language = [
-        profiled(gpt2(rate), lambda one: language_step(one, precision), parts, given.repeats) for rate in (0.1, 0)
-    ]
-    told, *_ = heading("of a step", precision, given.repeats)
+        labelled.append(profiled(network, lambda one: step(one, precision), parts, repeats))
+    tell(f"where in {precision}", heading("of a step", precision, repeats), labelled)
+    language = [profiled(gpt2(rate), lambda one: language_step(one, precision), parts, repeats) for rate in (0.1, 0)]
+    told, *_ = heading("of a step", precision, repeats)
     head = [told, "", "| of a step | LoRA-3 | LoRA-3, no dropout |", "| --- | ---: | ---: |"]
     tell(f"where in a language model in {precision}", head, language)
 

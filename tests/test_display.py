@@ -34,10 +34,10 @@ def like(finished: Path) -> Measurement:
     return template(finished)
 
 
-def shown(watched: Display, clock: Clock, result: Measurement, stage: Stage, seconds: float) -> None:
+def shown(watched: Display, clock: Clock, result: Measurement, stage: Stage, seconds: float, arm: str = "lora") -> None:
     """Let a trial of that stage begin and finish. It validated once, 10 rows in 2 seconds; test has 50."""
     point = result.curve[-1].model_copy(update={"validation": dict(result.scores)})
-    trial = result.trial.model_copy(update={"stage": stage})
+    trial = result.trial.model_copy(update={"stage": stage, "arm": arm})
     changes = {
         "trial": trial,
         "curve": (point,),
@@ -64,6 +64,16 @@ def test_the_time_left_counts_on_final_trials_being_scored_on_test(clock: Clock,
     assert lines(console)[-1].endswith("about 9.2 min left")
     shown(watched, clock, like, "final", 60.0)
     assert lines(console)[-1].endswith("about 4.0 min left")  # four more, and they are known now
+
+
+def test_the_time_left_knows_that_arms_take_unlike_long(clock: Clock, like: Measurement) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    watched = Display(console)
+    watched.expect(2, 4, 0)
+    shown(watched, clock, like, "tuning", 300.0, "full")
+    shown(watched, clock, like, "tuning", 100.0, "lora")
+    shown(watched, clock, like, "final", 300.0, "full")
+    assert lines(console)[-1].endswith("about 10 min left")  # three more of 300 and 110 s in the mean, not of 300
 
 
 def test_only_the_first_trial_is_announced_where_lines_are_not_overwritten(clock: Clock, like: Measurement) -> None:

@@ -112,7 +112,7 @@ def test_a_test_split_that_hides_its_labels_is_left_alone(
     assert len(data.train) + len(data.validation) == 57
     monkeypatch.setitem(drafting.MOST_ROWS, "test", 40)  # what is tested on is limited, whatever split it is
     experiment, told = drafted(tmp_path / "hidden", toy_model, tmp_path / "fewer.yaml")
-    assert "test has 60 rows; the file begins with 40 of them" in told
+    assert "validation has 60 rows; the file begins with 40 of them" in told
     assert len(api.check(experiment).test) == 40
 
 
@@ -159,10 +159,22 @@ def test_without_a_label_a_language_model_learns(toy_gpt2: Path, tmp_path: Path)
 
 
 def test_of_many_rows_the_file_begins_with_some_and_says_so(toy_model: Path, tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "many.jsonl", rows(2400))
+    write_jsonl(tmp_path / "many.jsonl", rows(3200))
     experiment, told = drafted(tmp_path / "many.jsonl", toy_model, tmp_path / "mine.yaml")
     assert experiment.conditions.task.data.rows.train == 2000
-    assert "train has 2,400 rows; the file begins with 2,000 of them" in told
+    assert "train has 3,200 rows; the file begins with 2,000 of them" in told
+
+
+@pytest.mark.parametrize("count", [2001, 2400, 2999, 3200])
+@pytest.mark.parametrize("splits", [("train",), ("train", "test"), ("train", "validation")])
+def test_a_drafted_file_asks_for_no_more_rows_than_there_are_left(
+    count: int, splits: tuple[str, ...], toy_model: Path, tmp_path: Path
+) -> None:
+    for split in splits:
+        made = [{**row, "review": f"{row['review']} {split} {place}"} for place, row in enumerate(rows(count))]
+        write_jsonl(tmp_path / "data" / f"{split}.jsonl", made)
+    experiment, _ = drafted(tmp_path / "data", toy_model, tmp_path / "mine.yaml")
+    assert len(api.check(experiment).train) >= 1200
 
 
 def test_a_file_that_is_there_is_not_overwritten(toy_data: Path, toy_model: Path, tmp_path: Path) -> None:

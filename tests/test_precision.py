@@ -7,7 +7,7 @@ import torch
 
 from conftest import MakeExperiment
 from loralab.engine import precision
-from loralab.engine.precision import precision_of
+from loralab.engine.precision import check_precision, precision_of
 from loralab.errors import UserError
 
 CPU = torch.device("cpu")
@@ -28,5 +28,5 @@ def test_asking_for_bfloat16_where_it_cannot_be_had_is_refused(
 ) -> None:
     conditions = make_experiment().conditions.model_copy(update=asked)
     with pytest.raises(UserError, match=f"conditions.{next(iter(asked))}: deberta can't be computed in bfloat16"):
-        precision_of(conditions, CPU, "deberta")
-    assert precision_of(conditions, CPU, "bert") == conditions.precision
+        check_precision(conditions, "deberta")
+    check_precision(conditions, "bert")

@@ -233,7 +233,7 @@ def check(experiment: Experiment) -> AnyData:
 def match(experiment: Experiment) -> Experiment:
     """Choose the rank of every arm that is to train as many parameters as another, in a process of its own.
 
-    Raises UserError with every mistake of these arms at once.
+    Raises UserError with every mistake of these arms at once, and ProcessEndedError where the process ended before.
     """
     if all(arm.match_parameters is None for arm in experiment.arms.values()):
         return experiment
@@ -265,7 +265,7 @@ def _unwatched(work: Callable[[], T], _: Watch) -> T:
 def forecast(experiment: Experiment, watcher: Watcher | None = None) -> Forecast:
     """Take a few real steps of every arm, each in a process of its own, and forecast what the experiment will take.
 
-    Raises UserError, and ProcessEndedError where a process ended before it had adapted the arms.
+    Raises UserError, and ProcessEndedError where the system ended a process that counts or tokenises.
     """
     watcher, experiment = watcher or Silent(), match(experiment)
     # All arms' mistakes at once; and the first arm no longer pays for starting the server of processes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from statistics import fmean
 
 from rich.console import Console
@@ -85,7 +86,7 @@ class Display:
 
 
 class _Clock:
-    """Tells the time that is left, from the means of the trials of either stage that were trained."""
+    """Tells the time that is left, from the means of each arm's trials, since arms take unlike long and take turns."""
 
     def __init__(self) -> None:
         self.total = self.done = 0
@@ -93,8 +94,8 @@ class _Clock:
         self._tuning = 0
         self._stage: Stage = "tuning"
         self._begun = time.monotonic()
-        self._spent: dict[Stage, list[float]] = {"tuning": [], "final": []}
-        self._testing: list[float] = []  # what scoring test would have taken tuning trials
+        self._spent: dict[Stage, dict[str, list[float]]] = {"tuning": defaultdict(list), "final": defaultdict(list)}
+        self._testing: dict[str, list[float]] = defaultdict(list)  # what scoring test would have taken tuning trials
 
     def expect(self, tuning: int, final: int, done: int) -> None:
         self._tuning, self.total, self.done = tuning, tuning + final, done
@@ -106,9 +107,9 @@ class _Clock:
         self.done += 1
         self.has_finished_one = True
         if isinstance(result, Measurement) and result.trial.learning_rate is not None:
-            self._spent[result.trial.stage].append(time.monotonic() - self._begun)
+            self._spent[result.trial.stage][result.trial.arm].append(time.monotonic() - self._begun)
             if result.trial.stage == "tuning":
-                self._testing.append(_testing_seconds(result))
+                self._testing[result.trial.arm].append(_testing_seconds(result))
         self._begun = time.monotonic()  # nothing of the next one is behind it
 
     def left(self) -> str:
@@ -122,11 +123,16 @@ class _Clock:
         return f"about {duration(max(10.0, round(left, -1)))} left"
 
     def _mean_tuning(self) -> float:
-        return fmean(self._spent["tuning"] or self._spent["final"])
+        return fmean(fmean(own) for own in (self._spent["tuning"] or self._spent["final"]).values())
 
     def _mean_final(self) -> float:
-        """Return the mean of final trials; until one is done, a guess: test is often larger than validation."""
-        return fmean(self._spent["final"]) if self._spent["final"] else self._mean_tuning() + fmean(self._testing)
+        return fmean(self._final_of(arm) for arm in {**self._spent["tuning"], **self._spent["final"]})
+
+    def _final_of(self, arm: str) -> float:
+        """Return the mean of the arm's final trials; without one, a guess: test is often larger than validation."""
+        if arm in self._spent["final"]:
+            return fmean(self._spent["final"][arm])
+        return fmean(self._spent["tuning"][arm]) + fmean(self._testing[arm])
 
 
 def _testing_seconds(tuning: Measurement) -> float:

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from loralab.data.labels import is_unlabelled
 from loralab.data.locate import read_splits
 from loralab.data.records import Columns, Records, Row
+from loralab.data.sampling import TEST_SHARE, RowCounts, left_for_training
 from loralab.data.splits import SplitNames
 from loralab.data.texts import as_text
 from loralab.errors import UserError
@@ -74,7 +75,7 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
     rows = _some(seen.rows["train"])
     lengths = _lengths(rows, seen.text, tokenizer)
     length = min(BLOCK if kind == "causal-lm" else _enough(lengths), tokenizer.model_max_length)
-    few = {} if seen.label is None else _few(seen.used, seen.label)
+    few = {} if seen.label is None else _few(seen, seen.label)
     written = _template("experiment.yaml.j2").render(
         kind=kind,
         model=_quoted(model),
@@ -91,7 +92,7 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
     )
     parse_experiment(read_value(written, "the draft"), "the draft")
     columns, cut = _told_columns(seen.text, seen.label, rows), _told_length(lengths, length, kind)
-    return Draft(written, (columns, *_told_gaps(seen), cut, *_told_few(seen.used, few)))
+    return Draft(written, (columns, *_told_gaps(seen), cut, *_told_few(seen, few)))
 
 
 def _some(rows: Sequence[Row]) -> list[Row]:
@@ -146,15 +147,25 @@ def _labelled(records: Records, label: str | None) -> list[Row]:
     return [row for row in records.rows if not is_unlabelled(row.get(label), are_named=are_named)]
 
 
-def _few(labelled: Mapping[str, Sequence[Row]], label: str) -> dict[str, int]:
+def _few(seen: _Seen, label: str) -> dict[str, int]:
     """Return how many rows to begin with, of the splits that have more: of train, enough to hold every label.
 
     In a sample, the first row of a label of n of N rows has about the place N / 2n (`stratified_order`).
     """
-    sizes = Counter(str(row.get(label)) for row in labelled["train"])
-    least = len(labelled["train"]) // (2 * min(sizes.values())) + len(sizes) + 1
+    train, test = seen.used["train"], seen.used.get("test")
+    sizes = Counter(str(row.get(label)) for row in train)
+    least = len(train) // (2 * min(sizes.values())) + len(sizes) + 1
     asked = MOST_ROWS | {"train": max(MOST_ROWS["train"], least)}
-    return {split: most for split, most in asked.items() if len(labelled.get(split, ())) > most}
+    has_validation = "validation" in seen.rows and not seen.hides_test
+    left = left_for_training(
+        len(train),
+        RowCounts(train=asked["train"]),
+        TEST_SHARE,
+        has_test=test is not None,
+        has_validation=has_validation,
+    )
+    there = {"train": left, "test": len(test or ())}
+    return {split: most for split, most in asked.items() if there[split] > most}
 
 
 def _holds_text(values: Sequence[object]) -> bool:
@@ -182,8 +193,12 @@ def _told_gaps(seen: _Seen) -> list[str]:
     return [hidden, *gaps] if seen.hides_test else gaps
 
 
-def _told_few(rows: Mapping[str, Sequence[Row]], few: Mapping[str, int]) -> list[str]:
-    return [f"{split} has {len(rows[split]):,} rows; the file begins with {few[split]:,} of them" for split in few]
+def _told_few(seen: _Seen, few: Mapping[str, int]) -> list[str]:
+    names = {"test": "validation"} if seen.hides_test else {}
+    return [
+        f"{names.get(split, split)} has {len(seen.used[split]):,} rows; the file begins with {few[split]:,} of them"
+        for split in few
+    ]
 
 
 def _told_columns(text: str | tuple[str, str], label: str | None, rows: Sequence[Row]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from loralab.methods.merging import NotMergeableError, merged
 from loralab.prediction import quietly
 from loralab.prediction.saved import load
 from loralab.results import Measurement, Saved
+from loralab.tasks.saved_lines import loaded_from
 from loralab.writing import already_there
 
 
@@ -57,9 +57,7 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
             if any(place.is_symlink() for place in (source, *source.rglob("*"))):
                 raise UserError(f"{source} holds links to elsewhere, which an export doesn't follow")
             shutil.copytree(source, draft)
-            lines = measurement.saved.loading.replace(
-                f'"{measurement.saved.folder}"', json.dumps(to.name, ensure_ascii=False)
-            )
+            lines = loaded_from(measurement.saved.loading, measurement.saved.folder, to.name)
         if to.exists():
             to.rmdir()
         draft.rename(to)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loralab.data import AnyData
+from loralab.engine.precision import check_precision
 from loralab.errors import MistakesError, UserError
 from loralab.experiment import Conditions, Experiment
 from loralab.measure import count_parameters
@@ -79,6 +80,7 @@ def inspect_arms(experiment: Experiment) -> dict[str, Parameters]:
 def _inspected(subject: Subject, method: Method, examples: Examples) -> Parameters:
     """Adapt a model; the network is gone before the next one is loaded."""
     loaded = subject.load()
+    check_precision(subject.conditions, loaded.network.config.model_type)
     _check_tokens(loaded, examples, subject)
     network = method.adapt(loaded)
     _check_positions(network, loaded, subject.conditions.task)

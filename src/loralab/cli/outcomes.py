@@ -21,6 +21,7 @@ from loralab.errors import UserError
 from loralab.prediction import LabelProbabilities
 from loralab.report import beside, numbers, predicted, print_table
 from loralab.report.pdf import write_pdf
+from loralab.tasks.saved_lines import loaded_from
 from loralab.writing import write_whole
 
 
@@ -112,9 +113,7 @@ def export(
     exported = api.export(folder, arm, to, seed, merge=merge, watcher=Display(Console(stderr=True)))
     console = Console()
     console.print(f"Written: {to}, {numbers.size(exported.bytes)}. It is loaded by", markup=False, highlight=False)
-    there, here = (json.dumps(str(folder), ensure_ascii=False) for folder in (exported.folder, to))
-    from_here = exported.loading.replace(there, here)
-    console.print(Text(from_here), soft_wrap=True)
+    console.print(Text(loaded_from(exported.loading, exported.folder, str(to))), soft_wrap=True)
 
 
 def playground(

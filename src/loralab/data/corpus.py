@@ -16,7 +16,7 @@ from loralab.data.documents import CorpusData, Documents
 from loralab.data.locate import find_splits, is_on_hub, read_splits, source_alone
 from loralab.data.records import Columns, Reader, Records, first_few, gather
 from loralab.data.rows import Indices, stratified_order
-from loralab.data.sampling import Drawing, RowCounts, draw, refuse, too_few_to_compare, too_many_asked
+from loralab.data.sampling import TEST_SHARE, Drawing, RowCounts, draw, refuse, too_few_to_compare, too_many_asked
 from loralab.data.splits import SplitNames, spellings_of
 from loralab.errors import MistakesError
 from loralab.settings import Settings
@@ -44,7 +44,9 @@ class Corpus(Settings):
     documents: Cut = "auto"
     context: Context = "corpus"
     rows: RowCounts = RowCounts()  # documents of each split to use
-    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # of train, held out where the source has no test split
+    test_share: Annotated[float, Field(gt=0, lt=1)] = (
+        TEST_SHARE  # of train, held out where the source has no test split
+    )
     drop_shared: bool = False  # leave out of train what also stands in test
     clean_markup: bool = False  # '<br />' and entities become what they stand for, other tags vanish
     seed: NonNegativeInt = Field(default=0, description="draws the sample and the splits that are held out")

@@ -15,6 +15,7 @@ from loralab.settings import Settings
 
 # A carved validation split is a fifth of the rows to train on, within these bounds and never over a fifth of train:
 # fewer can't tell learning rates apart, more make choosing them dearer than training.
+TEST_SHARE = 0.2  # of train, held out where there is no test split, unless the settings say another
 VALIDATION_SHARE, VALIDATION_LEAST, VALIDATION_MOST = 0.2, 100, 1000
 
 
@@ -68,6 +69,12 @@ def draw(found: Mapping[str, R], drawing: Drawing[R]) -> tuple[dict[str, R], Fla
         split: there.take(drawing.order(there)[: getattr(drawing.counts, split)]) for split, there in splits.items()
     }
     return used, Flaws(shared=len(_shared(used["train"], used["test"])), dropped=dropped)
+
+
+def left_for_training(rows: int, counts: RowCounts, test_share: float, *, has_test: bool, has_validation: bool) -> int:
+    """Return how many of train's `rows` are left once what the source lacks is held out of them."""
+    left = rows if has_test else rows - round(test_share * rows)
+    return left if has_validation else left - _validation_count(left, counts)
 
 
 def too_many_asked(setting: str, asked: int | None, there: int, called: str) -> str | None:

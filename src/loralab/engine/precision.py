@@ -16,16 +16,17 @@ FLOAT32_ALONE = ("deberta",)
 
 
 def precision_of(conditions: Conditions, device: torch.device, model_type: str) -> Precision:
-    """Return in which format a model of the architecture `model_type` is trained under `conditions`.
+    """Return in which format a model of the architecture `model_type` is trained under `conditions`."""
+    return "float32" if model_type in FLOAT32_ALONE else choose_precision(conditions.precision, device)
 
-    Raises UserError where bfloat16 is asked for and the architecture can't be computed in it.
-    """
+
+def check_precision(conditions: Conditions, model_type: str) -> None:
+    """Raise UserError where bfloat16 is asked for and the architecture can't be computed in it."""
     if model_type not in FLOAT32_ALONE:
-        return choose_precision(conditions.precision, device)
+        return
     for setting, asked in (("precision", conditions.precision), ("scoring", conditions.scoring)):
         if asked == "bfloat16":
             raise UserError(f"conditions.{setting}: {model_type} can't be computed in bfloat16; leave the setting out")
-    return "float32"
 
 
 def choose_precision(asked: Literal["auto", "float32", "bfloat16"], device: torch.device) -> Precision:

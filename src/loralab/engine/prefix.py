@@ -28,6 +28,7 @@ class FrozenPrefix:
     Where nothing trained or random reaches them, training begins at the cut: the last place behind these layers where a
     text is one vector, as before a classifier's head, if there is such a place, and else right behind them. What stands
     there is computed of each text alone, so that it depends on no other text of its batch: the same bits, kept or not.
+    Of an encoder-decoder the larger half is skipped so; the other is computed each time.
     """
 
     def __init__(

@@ -92,14 +92,12 @@ def _follow(connection: Connection, watch: Watch) -> Any:
 
 def _child(work: Callable[[Watch], object], log: Path, connection: Connection) -> None:
     """Do the work in this process, and send its progress and its result."""
-    from transformers.utils import logging
-
     threading.Thread(target=_end_with_parent, daemon=True).start()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:  # the libraries' warnings belong there, not into the live view
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    logging.disable_progress_bar()  # which no log is for
+    _without_bars()
     keep_few_kernels()
     if not _has_gpu():
         limit_memory(free_memory())
@@ -108,6 +106,13 @@ def _child(work: Callable[[Watch], object], log: Path, connection: Connection) -
     except UserError as error:
         connection.send(UserError(str(error)))
     connection.close()
+
+
+def _without_bars() -> None:
+    """Draw no progress bars, which no log is for."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def _end_with_parent() -> None:

@@ -41,6 +41,11 @@ def judged_set(comparison: Comparison) -> str:
     return primary(comparison).name.rpartition("/")[0] or "test"
 
 
+def titled_on_test(metric: Metric) -> str:
+    """A metric of final scores, and on what: its title names a set that is scored besides."""
+    return metric.title if "/" in metric.name else f"{metric.title} on test"
+
+
 def why_missing(arm: ArmSummary, comparison: Comparison) -> str | None:
     """Say why an arm has no measurement, or None where it has one or was not carried out yet."""
     found = arm.failures

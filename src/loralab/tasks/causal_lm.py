@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -30,6 +29,7 @@ from loralab.tasks.perplexity import (
     ratio_of_means,
     set_of,
 )
+from loralab.tasks.saved_lines import quoted, tokenizer_line, whole_model_lines
 from loralab.tasks.windows import make_stream, scoring_windows, training_blocks
 
 if TYPE_CHECKING:
@@ -240,14 +240,11 @@ class CausalLM(Settings):
 
     def loading_lines(self, network: Any, folder: str, *, adapter: bool) -> str:  # noqa: ARG002 - as other tasks
         """Return the Python lines that load what was saved in `folder`."""
-        place = json.dumps(folder, ensure_ascii=False)
-        tokenizer = f"tokenizer = AutoTokenizer.from_pretrained({place})"
         if not adapter:
-            load = f"model = {AUTO_CLASS}.from_pretrained({place})"
-            return f"from transformers import {AUTO_CLASS}, AutoTokenizer\n{load}\n{tokenizer}"
+            return whole_model_lines(AUTO_CLASS, folder)
         return (
             f"from peft import {PEFT_AUTO_CLASS}\nfrom transformers import AutoTokenizer\n"
-            f'model = {PEFT_AUTO_CLASS}.from_pretrained({place}, dtype="float32")\n{tokenizer}'
+            f'model = {PEFT_AUTO_CLASS}.from_pretrained({quoted(folder)}, dtype="float32")\n{tokenizer_line(folder)}'
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -29,6 +28,7 @@ from loralab.tasks.metrics import (
     log_losses,
     score_of_means,
 )
+from loralab.tasks.saved_lines import quoted, tokenizer_line, whole_model_lines
 
 if TYPE_CHECKING:
     import torch
@@ -256,11 +256,8 @@ class Classification(Settings):
         PEFT builds the base model anew from the checkpoint's own configuration, which knows neither the labels nor, in
         a decoder, the padding token.
         """
-        place = json.dumps(folder, ensure_ascii=False)
-        tokenizer = f"tokenizer = AutoTokenizer.from_pretrained({place})"
         if not adapter:
-            load = f"model = {AUTO_CLASS}.from_pretrained({place})"
-            return f"from transformers import {AUTO_CLASS}, AutoTokenizer\n{load}\n{tokenizer}"
+            return whole_model_lines(AUTO_CLASS, folder)
         config = network.config
         labels = {"id2label": config.id2label, "label2id": config.label2id}
         arguments = {"num_labels": config.num_labels, **labels, "dtype": "float32"}
@@ -269,7 +266,7 @@ class Classification(Settings):
         listed = "".join(f",\n    {name}={value!r}" for name, value in arguments.items())
         return (
             f"from peft import {PEFT_AUTO_CLASS}\nfrom transformers import AutoTokenizer\n"
-            f"model = {PEFT_AUTO_CLASS}.from_pretrained(\n    {place}{listed},\n)\n{tokenizer}"
+            f"model = {PEFT_AUTO_CLASS}.from_pretrained(\n    {quoted(folder)}{listed},\n)\n{tokenizer_line(folder)}"
         )
 
 

@@ -78,7 +78,7 @@ def shown(value: float, metric: Metric) -> float:
 
 
 def quality(comparison: Comparison) -> Figure | None:
-    """Every seed's score on test, a row an arm."""
+    """Every seed's final score, a row an arm."""
     metric = content.primary(comparison)
     points = [
         {"arm": arm.name, "seed": seed, "score": as_shown(value, metric), "told": numbers.score(value, metric)}
@@ -89,7 +89,10 @@ def quality(comparison: Comparison) -> Figure | None:
         return None
     base = alt.Chart(values(points)).encode(
         x=alt.X(
-            "score:Q", title=f"{metric.title} on test", axis=score_axis(metric), scale=alt.Scale(zero=False, nice=True)
+            "score:Q",
+            title=content.titled_on_test(metric),
+            axis=score_axis(metric),
+            scale=alt.Scale(zero=False, nice=True),
         ),
         y=alt.Y("arm:N", title=None, sort=list(comparison.arms), axis=alt.Axis(labelLimit=150)),
         color=arm_colour(comparison).legend(None),

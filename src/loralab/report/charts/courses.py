@@ -57,7 +57,7 @@ def curves(comparison: Comparison) -> Figure | None:
             )
             .properties(height=HEIGHT)
         )
-    return Figure("curves", "Loss and accuracy in training and validation", panels) if panels else None
+    return Figure("curves", "Loss and scores in training and validation", panels) if panels else None
 
 
 def learning_rates(comparison: Comparison) -> Figure | None:
