@@ -1,5 +1,7 @@
 """Markup is cleaned where asked; texts that train and test share, and rows without text, are counted."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +127,14 @@ def test_a_text_that_is_nothing_but_markup_is_none(tmp_path: Path) -> None:
     data = Data(source=str(tmp_path / "rows.jsonl"))
     assert data.read().flaws.without_text == {}
     assert data.model_copy(update={"clean_markup": True}).read().flaws.without_text == {"train": 1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names of files")
+def test_a_file_whose_name_is_no_text_is_read_and_named(tmp_path: Path) -> None:
+    for label in ("pos", "neg"):
+        (tmp_path / label).mkdir()
+        for place in range(30):
+            (tmp_path / label / os.fsdecode(b"caf\xe9%d.txt" % place)).write_text(f"{label} {place}", encoding="utf-8")
+    found = Data(source=str(tmp_path)).read()
+    assert any("caf\\xe9" in name for name in found.train.ids)
+    assert "".join(found.train.ids).encode()

@@ -16,6 +16,10 @@ import pytest
 import yaml
 
 from conftest import fails, sentences, toy_file, write_jsonl
+from loralab import api
+from loralab.checks import of_saved
+from loralab.engine import checkpoints
+from loralab.errors import UserError
 from loralab.folder import ResultsFolder
 
 
@@ -306,6 +310,21 @@ def test_a_disk_that_fills_up_while_a_model_is_saved_is_told(
     trial = certain_trials(read_experiment(desk.file))[-1]
     with pytest.raises(UserError, match="the disk is full"):
         attempt(trial, tmp_path, lambda _: None)
+
+
+def test_data_that_change_meanwhile_end_the_experiment_and_void_nothing(finished: Path, tmp_path: Path) -> None:
+    """The reload check reads them again: others would be taken for a broken model."""
+    found = next(one for one in api.load(finished).measurements if one.saved is not None)
+    other = found.data.model_copy(update={"sha256": "of other rows"})
+    with pytest.raises(UserError, match="the data changed while it was under way"):
+        of_saved(found.model_copy(update={"data": other}), finished, lambda _: None)
+
+
+@pytest.mark.parametrize("asked", ["2m", "soon"])
+def test_a_time_between_checkpoints_that_is_none_is_told(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORALAB_CHECKPOINT_SECONDS", asked)
+    with pytest.raises(UserError, match=f"LORALAB_CHECKPOINT_SECONDS: '{asked}' is no number of seconds"):
+        checkpoints._every()
 
 
 def test_data_that_have_changed_since_are_refused(

@@ -84,6 +84,20 @@ def test_a_model_whose_configuration_was_edited_is_another_one(toy_model: Path, 
     assert pretrained.revision(str(edited)) != pretrained.revision(str(toy_model))
 
 
+def test_a_hub_model_is_told_by_its_files_and_not_by_its_commit(
+    toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit may change the model's card alone."""
+    snapshot = Path(shutil.copytree(toy_model, tmp_path / "snapshots" / "4f2a"))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(snapshot / "config.json"))
+    assert pretrained.revision("somebody/toy") == pretrained.revision(str(toy_model))
+
+
+def test_a_home_that_nobody_has_is_no_folder() -> None:
+    with pytest.raises(UserError, match=r"no config\.json in the folder '~nobody-of-that-name/bert/base'"):
+        pretrained.locate("~nobody-of-that-name/bert/base")
+
+
 def test_the_head_is_what_the_checkpoint_lacked(toy_model: Path) -> None:
     found = pretrained.load_model(AutoModelForSequenceClassification, str(toy_model), "SEQ_CLS", num_labels=3)
     assert {name.split(".")[0] for name in found.head} == {"pre_classifier", "classifier"}

@@ -17,8 +17,9 @@ from conftest import toy_file
 from loralab import api
 from loralab.comparison import Comparison
 from loralab.experiment import Experiment, Trial
-from loralab.places import LocalProcesses
-from loralab.progress import Progress, Silent, Watcher
+from loralab.places import LocalProcesses, ProcessEndedError
+from loralab.places.fresh import in_fresh_process
+from loralab.progress import Progress, Silent, Watch, Watcher
 from loralab.results import Failure, Measurement
 
 # Reloads a saved model in a fresh process, by the lines that the report prints, and sends its logits back.
@@ -207,6 +208,26 @@ def test_a_killed_trial_is_a_failure_and_the_others_go_on(toy_experiment: Experi
     assert results[0].reason == "killed"
     assert "status -9" in results[0].message
     assert isinstance(results[1], Measurement)
+
+
+def seen_here(_: Watch) -> str:
+    return os.environ.get("HF_TEST", "")
+
+
+def test_variables_that_change_reach_the_processes_that_come_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook, where a token is set after the first try."""
+    assert in_fresh_process(seen_here, tmp_path / "log", lambda _: None) == ""
+    monkeypatch.setenv("HF_TEST", "a token")
+    assert in_fresh_process(seen_here, tmp_path / "log", lambda _: None) == "a token"
+
+
+@pytest.mark.parametrize(("status", "was_killed"), [(-9, True), (-15, True), (255, True), (-11, False), (1, False)])
+def test_a_process_that_somebody_ended_is_told_from_one_that_broke(
+    status: int, was_killed: bool, tmp_path: Path
+) -> None:
+    assert ProcessEndedError(status, tmp_path / "log").was_killed is was_killed
 
 
 class Stub:

@@ -75,3 +75,14 @@ def test_variables_of_a_dotenv_file_hold_where_the_environment_lacks_them(tmp_pa
 
     assert seen() == str(tmp_path / "from-file")
     assert seen(HF_HOME="/elsewhere") == "/elsewhere"
+
+
+def test_a_dotenv_file_that_cannot_be_read_is_named_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Windows' PowerShell writes one."""
+    (tmp_path / ".env").write_text("HF_TOKEN=x", encoding="utf-16")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("loralab.cli.app", lambda: None)
+    main()
+    assert capsys.readouterr().err.startswith(f"{tmp_path / '.env'} can't be read, and is left out: ")

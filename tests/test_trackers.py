@@ -20,6 +20,7 @@ from loralab.plan import tuning_trials
 from loralab.progress import Progress, Silent
 from loralab.results import Failure, Measurement
 from loralab.trackers import Tracked, open_tracker
+from loralab.trackers.tensorboard import TensorBoard
 from made_up import untuned
 
 BLOCK = 2**15  # bytes of a LevelDB log
@@ -227,6 +228,20 @@ def test_a_tracker_that_cannot_be_opened_is_told_before_anything_runs(
     monkeypatch.setattr("loralab.trackers.wandb._mode", refuse)
     with pytest.raises(UserError, match="--track wandb: it can't be opened"):
         open_tracker("wandb", tmp_path)
+
+
+def test_a_writer_whose_thread_has_ended_fails_instead_of_waiting(
+    tracked: tuple[Path, Comparison], tmp_path: Path
+) -> None:
+    """As on a full disk."""
+    found = tracked[1].measurements[0]
+    board = TensorBoard(tmp_path)
+    board.begin(found.trial)
+    assert board._writer is not None
+    board._writer._get_file_writer().event_writer._worker.stop()
+    with pytest.raises(OSError, match="the thread that writes its files has ended"):
+        board.log({"training/loss": 1.0}, 1)
+    board._writer.close()
 
 
 def test_without_trackers_nothing_is_written_for_them(make_experiment: MakeExperiment, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ from loralab.prediction import Prediction, SavedModel
 from loralab.progress import Silent, Watch, Watcher
 from loralab.rehearsal import Rehearsal
 from loralab.report import card, planned, write_report
-from loralab.results import Failure, Measurement, Parameters
+from loralab.results import Failure, Measurement, Parameters, require_same_data
 from loralab.trackers import Tracked, Tracker, open_trackers
 from loralab.writing import write_whole
 
@@ -78,7 +78,7 @@ def _run(experiment: Experiment, folder: ResultsFolder, place: Place, watcher: W
     experiment = match(experiment)
     for warning in planned.too_small(experiment, len(data.test)):
         watcher.warn(warning)
-    carrying = _Carrying(folder, place, watcher)
+    carrying = _Carrying(folder, place, watcher, data.sha256)
     _look_ahead(experiment, folder)
     with folder.locked():
         folder.keep_experiment(experiment, partial(pretrained.revision, experiment.conditions.model), data.sha256)
@@ -288,8 +288,9 @@ def forecast(experiment: Experiment, watcher: Watcher | None = None) -> Forecast
 class _Carrying:
     """An experiment under way: what is known so far, and how to learn the rest."""
 
-    def __init__(self, folder: ResultsFolder, place: Place, watcher: Watcher) -> None:
+    def __init__(self, folder: ResultsFolder, place: Place, watcher: Watcher, data_sha256: str) -> None:
         self.folder = folder
+        self._data_sha256 = data_sha256
         self.results: dict[str, Measurement | Failure] = {}
         self._place = place
         self._watcher = watcher
@@ -310,6 +311,8 @@ class _Carrying:
         self._watcher.expect(*expected, len(self.results))
         missing = [trial for trial in trials if trial.id not in known]
         for result in self._place.run(missing, self.folder.path, self._watcher):
+            if isinstance(result, Measurement):
+                require_same_data(result, self._data_sha256)
             self.folder.keep(result)
             self.results[result.trial.id] = result
             self._watcher.finish(result)

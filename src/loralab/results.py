@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field
 
+from loralab.errors import UserError
 from loralab.experiment import Trial
 from loralab.settings import Settings
 from loralab.tasks.items import Items
@@ -200,3 +201,12 @@ class ResultFile(Settings):
 
     schema_version: Literal[3]
     result: Result
+
+
+def require_same_data(found: Measurement, sha256: str) -> None:
+    """Raise UserError where the data are no longer those of the trial."""
+    if found.data.sha256 != sha256:
+        raise UserError(
+            f"{found.trial.id}: the data changed while it was under way\n"
+            "  put them back and run again, or run with the new ones into another folder"
+        )

@@ -15,7 +15,7 @@ from loralab.checks.weights import frozen_weights, saved_head, saved_size, tied_
 from loralab.engine.setup import Ready, build
 from loralab.experiment import Trial
 from loralab.progress import Progress, Watch
-from loralab.results import Check, Measurement, Point, Saved
+from loralab.results import Check, Measurement, Point, Saved, require_same_data
 from loralab.tasks.items import Items
 
 __all__ = ["not_reloaded", "of_saved", "of_trained", "probe"]
@@ -43,10 +43,15 @@ def of_trained(
 
 
 def of_saved(measurement: Measurement, folder: Path, watch: Watch) -> tuple[Check, ...]:
-    """Check the model that a trial saved in the results folder `folder`. Call it in a process that never saw it."""
+    """Check the model that a trial saved in the results folder `folder`. Call it in a process that never saw it.
+
+    Raises UserError where the data can't be read any more, or are others: that says nothing about the model.
+    """
     trial = measurement.trial
     watch(Progress(trial.id, "checking"))
-    again = cache(lambda: load_again(measurement, folder))
+    data = trial.conditions.task.read()
+    require_same_data(measurement, data.sha256)
+    again = cache(lambda: load_again(measurement, folder, data.test))
     found = [reloaded_logits(measurement.probe, again)]
     if trial.method.saves_adapter:
         found.append(merged_logits(again))  # the last one: it changes the model

@@ -57,11 +57,10 @@ def probe(network: Any, task: Task, test: AnyRows, tokenizer: PreTrainedTokenize
     return task.comparable(outputs).ravel()
 
 
-def load_again(measurement: Measurement, folder: Path) -> Reloaded:
+def load_again(measurement: Measurement, folder: Path, test: AnyRows) -> Reloaded:
     """Load the model that was saved in the results folder `folder` by carrying out the lines that the report prints."""
-    task = measurement.trial.conditions.task
     model, tokenizer = load_saved(measurement, folder)
-    return Reloaded(model, task, task.read().test, tokenizer)
+    return Reloaded(model, measurement.trial.conditions.task, test, tokenizer)
 
 
 @claim(_RELOADED)

@@ -55,7 +55,11 @@ def main() -> None:
 
     Variables of a file `.env` here or above, such as HF_TOKEN or HF_HOME, hold where the environment lacks them.
     """
-    load_dotenv(find_dotenv(usecwd=True))
+    file = find_dotenv(usecwd=True)
+    try:
+        load_dotenv(file)
+    except (OSError, ValueError) as error:  # it may be another project's, in another encoding, or another user's
+        _print_error(f"{file} can't be read, and is left out: {error}")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a file that Windows opens in its own code page has no minus sign
             stream.reconfigure(errors="replace")

@@ -15,6 +15,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,9 +51,12 @@ def read() -> dict[str, list[Mapping[str, Any]]]:
     made from the installed versions and the rules in this file. Raises UserError where a library is not installed.
     """
     file = _cache_file()
-    if not file.exists():
-        write_whole(file, json.dumps(_build()))
-    corpus: dict[str, list[Mapping[str, Any]]] = json.loads(file.read_text(encoding="utf-8"))
+    if file.exists():
+        kept: dict[str, list[Mapping[str, Any]]] = json.loads(file.read_text(encoding="utf-8"))
+        return kept
+    corpus = _build()
+    with suppress(UserError):  # where nothing can be written, it is built each time
+        write_whole(file, json.dumps(corpus))
     return corpus
 
 

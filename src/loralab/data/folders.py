@@ -5,6 +5,7 @@ Where nothing is labelled, a text file named after a split is that split, and fi
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -53,7 +54,12 @@ def find_in_folder(folder: Path, names: Collection[str], columns: Columns) -> Ma
 
 def find_in_file(file: Path, columns: Columns) -> Mapping[str, Reader]:
     """Return how to read a single file as one split, `WHOLE`."""
-    return {WHOLE: lambda: numbered(file.stem, read_file(file, columns))}
+    return {WHOLE: lambda: numbered(written(file.stem), read_file(file, columns))}
+
+
+def written(name: str) -> str:
+    """Return a file's name as text: bytes of another encoding, which no file of results could hold, as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def inner_folder(folder: Path, configuration: str) -> Path:
@@ -148,7 +154,7 @@ def _read_class_files(folder: Path, groups: Mapping[str, Sequence[Path]], column
 def _labelled(part: Records, column: str | None, name: str) -> Records:
     if column is None or any(row.get(column) is not None for row in part.rows):
         return part
-    return Records(part.ids, [{**row, column: name} for row in part.rows], part.class_names)
+    return Records(part.ids, [{**row, column: written(name)} for row in part.rows], part.class_names)
 
 
 def _read_class_folders(folder: Path, columns: Columns, prefix: str = "") -> Records:
@@ -170,7 +176,7 @@ def _read_texts(files: Sequence[Path], columns: Columns, prefix: str = "") -> Re
     texts = gather(str(files[0].parent), [partial(read_text, file) for file in files])
     if columns.label is None:
         texts = [with_plain_line_ends(text) for text in texts]
-    return Records([f"{prefix}{file.name}" for file in files], [{columns.texts[0]: text} for text in texts])
+    return Records([written(f"{prefix}{file.name}") for file in files], [{columns.texts[0]: text} for text in texts])
 
 
 def _refuse_misnamed_splits(folder: Path, groups: Collection[str]) -> None:

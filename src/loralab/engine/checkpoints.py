@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from loralab.engine.stepping import Taken
+from loralab.errors import UserError
 from loralab.experiment import Trial
 from loralab.measure import Spent
 from loralab.results import Environment, Point
@@ -25,8 +26,16 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, "torch.Tensor"]
 
-EVERY = float(os.environ.get("LORALAB_CHECKPOINT_SECONDS", "120"))  # between two checkpoints,
+EVERY = 120.0  # seconds between two checkpoints, if LORALAB_CHECKPOINT_SECONDS says no other,
 COST = 0.02  # unless writing them would take more than this share of the time
+
+
+def _every() -> float:
+    asked = os.environ.get("LORALAB_CHECKPOINT_SECONDS")
+    try:
+        return float(asked) if asked else EVERY
+    except ValueError:
+        raise UserError(f"LORALAB_CHECKPOINT_SECONDS: {asked!r} is no number of seconds, such as 60") from None
 
 
 class Standing(Settings):
@@ -126,7 +135,7 @@ class Checkpoints:
 
     def are_due(self) -> bool:
         """Tell whether it is time for the next one."""
-        return time.perf_counter() - self._written >= max(EVERY, self._cost / COST)
+        return time.perf_counter() - self._written >= max(_every(), self._cost / COST)
 
     def write(self, standing: Standing, spent: Spent, parts: Mapping[str, Tensors]) -> None:
         """Replace the checkpoint. A disk that is full costs the checkpoint, not the training."""

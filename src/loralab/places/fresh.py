@@ -18,14 +18,16 @@ from loralab.progress import Progress, Watch
 
 T = TypeVar("T")
 TAIL = 20  # lines of a log that a message quotes
+_of_server: dict[str, str] = {}  # variables with which the server of processes was started
 
 
 class ProcessEndedError(Exception):
     """The process ended before it gave a result."""
 
     def __init__(self, status: int | None, log: Path) -> None:
-        self.was_killed = status == -9
-        killed = " (SIGKILL, as a system short of memory sends)" if self.was_killed else ""
+        # SIGKILL, SIGTERM; 255 is what multiprocessing says where the server of processes itself is gone.
+        self.was_killed = status in (-9, -15, 255)
+        killed = " (killed, as by a system short of memory)" if self.was_killed else ""
         super().__init__(f"the process ended with status {status}{killed}\n{_tail(log)}".rstrip())
 
 
@@ -66,9 +68,18 @@ def _context() -> Any:
     """Fork from a server that has imported the libraries; spawn on Windows and where there may be a GPU."""
     if sys.platform in ("win32", "darwin") or _has_gpu():  # on macOS a forked process can't use Metal
         return multiprocessing.get_context("spawn")
+    if not _of_server:
+        _of_server.update(_variables())
+    elif _of_server != _variables():  # the server keeps those that it was started with
+        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["loralab.places.preload"])
     return context
+
+
+def _variables() -> dict[str, str]:
+    """Return the variables that change what a process does, as they are now."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("HF_", "LORALAB_", "OMP_", "MKL_"))}
 
 
 def _has_gpu() -> bool:

@@ -50,7 +50,7 @@ def locate(model: str) -> str:
     """
     if model.startswith(PACKAGE_SCHEME):
         return str(_packaged_folder(model.removeprefix(PACKAGE_SCHEME)))
-    folder = Path(model).expanduser()
+    folder = _expanded(model)
     if (folder / "config.json").is_file():
         _read_config(folder)
         _check_weights(folder)
@@ -58,6 +58,13 @@ def locate(model: str) -> str:
     if folder.exists() or not is_hub_id(model):
         raise UserError(f"model: no config.json in the folder {model!r}; name a saved transformers model or a hub id")
     return model
+
+
+def _expanded(model: str) -> Path:
+    try:
+        return Path(model).expanduser()
+    except RuntimeError:  # '~somebody' where nobody of that name has a home
+        return Path(model)
 
 
 def is_on_hub(model: str) -> bool:
@@ -71,16 +78,22 @@ def are_other_weights(one: str, other: str) -> bool:
 
 
 def revision(model: str) -> str:
-    """Return what tells a version of `model` from others: the hub's commit, or a hash of configuration and weights."""
+    """Return what tells a version of `model` from others: a hash of configuration and weights, wherever they lie.
+
+    The hub's commit would be another one with every edit of the model's card.
+    """
     source = locate(model)
-    if not Path(source).is_dir():
+    folder = Path(source)
+    if not folder.is_dir():
         # Where its cache is, it reads from the environment when it is imported: not before `.env` is read.
         from huggingface_hub import try_to_load_from_cache
 
         cached = try_to_load_from_cache(source, "config.json")
-        return Path(cached).parent.name if isinstance(cached, str) else UNKNOWN_REVISION
-    digest = hashlib.sha256((Path(source) / "config.json").read_bytes())
-    digest.update(_sha256(sorted(Path(source).glob("model*.safetensors"))).encode())
+        if not isinstance(cached, str):
+            return UNKNOWN_REVISION
+        folder = Path(cached).parent
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    digest.update(_sha256(sorted(folder.glob("model*.safetensors"))).encode())
     return digest.hexdigest()
 
 

@@ -303,14 +303,15 @@ def mistakes(comparison: Comparison) -> Table:
     header = ["True label → taken for", *matrices]
     if len(names) <= MOST_IN_MATRIX:
         return Table(header, [])
-    counts = {
-        (i, j): [matrix[i][j] for matrix in matrices.values()]
+    seeds = [sum(one.confusion is not None for one in comparison.arms[arm].measurements.values()) for arm in matrices]
+    means = {
+        (i, j): [matrix[i][j] / count for matrix, count in zip(matrices.values(), seeds, strict=True)]
         for i in range(len(names))
         for j in range(len(names))
         if i != j
     }
-    worst = sorted((pair for pair in counts if any(counts[pair])), key=lambda pair: -sum(counts[pair]))
-    rows = [[f"{names[i]} → {names[j]}", *map(str, counts[i, j])] for i, j in worst[:MISTAKES_LISTED]]
+    worst = sorted((pair for pair in means if any(means[pair])), key=lambda pair: -sum(means[pair]))
+    rows = [[f"{names[i]} → {names[j]}", *(f"{mean:.1f}" for mean in means[i, j])] for i, j in worst[:MISTAKES_LISTED]]
     return Table(header, rows)
 
 

@@ -56,7 +56,9 @@ def _perplexity(value: float, beside: float | None = None) -> str:
 def difference(value: float, metric: Metric) -> str:
     """Write a difference of scores with its sign: percentage points, a change in per cent, or the plain number."""
     if metric.scale == "log":
-        return f"{100 * relative(value):+.1f} %".replace("-", MINUS).replace("inf", "∞")
+        change = 100 * relative(value)
+        form = "+.1e" if 1e6 <= change < math.inf else "+.1f"
+        return f"{change:{form}} %".replace("-", MINUS).replace("inf", "∞")
     number = f"{100 * value:+.1f}" if metric.scale == "share" else f"{value:+.3f}"
     return number.replace("-", MINUS)
 

@@ -27,12 +27,25 @@ class TensorBoard:
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Write a point of every curve."""
         assert self._writer is not None
+        _require_alive(self._writer)
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def finish(self, result: Measurement | Failure) -> None:
         """Write the trial's row of the table of settings, and close."""
         assert self._writer is not None
+        _require_alive(self._writer)
         self._writer.add_hparams(settings(result.trial), outcome(result), name=".")
         self._writer.close()
         self._writer = None
+
+
+def _require_alive(writer: SummaryWriter) -> None:
+    """Raise OSError where the thread that writes has ended, as on a full disk.
+
+    tensorboardX (2.6) doesn't notice: its queue of ten fills, and whoever adds to it, or closes it, waits for ever.
+    """
+    events = writer._get_file_writer().event_writer
+    if not events._worker.is_alive():
+        events._closed = True
+        raise OSError("the thread that writes its files has ended")

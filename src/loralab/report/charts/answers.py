@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
 
 from loralab.comparison import Comparison
 from loralab.report import content, numbers
-from loralab.report.charts.figure import Figure, arm_colour, score_axis, values
+from loralab.report.charts.figure import FAR_APART, Figure, arm_colour, score_axis, score_scale, values
 from loralab.statistics.decisions import MarginAnswer
+from loralab.summary import ArmSummary
 from loralab.tasks.metrics import Metric
 
 ROW = 34  # pixels
@@ -41,13 +43,17 @@ def differences(comparison: Comparison) -> Figure | None:
         )
     if not rows:
         return None
+    reach = shown(margin, metric)
     unit = {"share": "points", "log": "%", "plain": ""}[metric.scale]
     better = "right" if metric.higher_is_better else "left"
-    title = f"{metric.title} vs {comparison.baseline.name}{f', {unit}' if unit else ''} (95 %); {better} is better"
-    x = alt.X("low:Q", title=title, scale=alt.Scale(zero=True, padding=10), axis=alt.Axis(tickCount=8))
-    y = alt.Y("arm:N", title=None, sort=list(comparison.arms), axis=alt.Axis(labelLimit=150))
+    title = [f"{metric.title} vs {comparison.baseline.name}", f"{f'{unit}, ' if unit else ''}95 %; {better} is better"]
+    scale = alt.Scale(zero=True, padding=10)
+    if metric.scale == "log" and max(abs(row[end]) for row in rows for end in ("low", "high")) > FAR_APART * reach:
+        scale = alt.Scale(type="symlog", constant=reach, padding=10)  # else one arm leaves the others on one line
+    x = alt.X("low:Q", title=title, scale=scale, axis=alt.Axis(tickCount=8))
+    y = alt.Y("arm:N", title=None, sort=list(comparison.arms))
     shade = (
-        alt.Chart(values([{"low": shown(-margin, metric), "high": shown(margin, metric)}]))
+        alt.Chart(values([{"low": shown(-margin, metric), "high": reach}]))
         .mark_rect(color="#e0a100", opacity=0.16)
         .encode(x=x, x2="high:Q")
     )
@@ -83,18 +89,19 @@ def quality(comparison: Comparison) -> Figure | None:
     points = [
         {"arm": arm.name, "seed": seed, "score": as_shown(value, metric), "told": numbers.score(value, metric)}
         for arm in comparison.arms.values()
-        for seed, value in (arm.scores[metric.name].values.items() if metric.name in arm.scores else ())
+        for seed, value in _scores(arm, metric).items()
     ]
     if not points:
         return None
+    scores = [as_shown(score, metric) for arm in comparison.arms.values() for score in _scores(arm, metric).values()]
     base = alt.Chart(values(points)).encode(
         x=alt.X(
             "score:Q",
             title=content.titled_on_test(metric),
             axis=score_axis(metric),
-            scale=alt.Scale(zero=False, nice=True),
+            scale=score_scale(metric, scores, nice=True),
         ),
-        y=alt.Y("arm:N", title=None, sort=list(comparison.arms), axis=alt.Axis(labelLimit=150)),
+        y=alt.Y("arm:N", title=None, sort=list(comparison.arms)),
         color=arm_colour(comparison).legend(None),
     )
     tooltip = [
@@ -112,6 +119,10 @@ def quality(comparison: Comparison) -> Figure | None:
     means = base.mark_tick(thickness=2, size=18).properties(data=values(middle))
     chart = (seeds + means).properties(height=alt.Step(ROW))
     return Figure("quality", "Each seed's score", {("Each seed's score; the bar is the mean",): chart})
+
+
+def _scores(arm: ArmSummary, metric: Metric) -> Mapping[int, float]:
+    return arm.scores[metric.name].values if metric.name in arm.scores else {}
 
 
 def as_shown(value: float, metric: Metric) -> float:

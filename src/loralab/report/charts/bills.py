@@ -61,7 +61,7 @@ def _bars(
         .mark_bar()
         .encode(
             x=alt.X("value:Q", title=title, axis=alt.Axis(tickCount=6)),
-            y=alt.Y("arm:N", title=None, sort=list(comparison.arms), axis=alt.Axis(labelLimit=150)),
+            y=alt.Y("arm:N", title=None, sort=list(comparison.arms)),
             color=alt.Color("part:N", title=None, scale=alt.Scale(domain=shown, range=colours)),
             order="place:Q",
             tooltip=[

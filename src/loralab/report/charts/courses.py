@@ -10,7 +10,7 @@ import altair as alt
 from loralab.comparison import Comparison
 from loralab.report import content, numbers
 from loralab.report.charts.answers import as_shown
-from loralab.report.charts.figure import FAR_APART, HEIGHT, SHARES, Figure, Panels, arm_colour, score_axis, values
+from loralab.report.charts.figure import HEIGHT, SHARES, Figure, Panels, arm_colour, score_axis, score_scale, values
 from loralab.results import Point
 
 
@@ -37,26 +37,22 @@ def curves(comparison: Comparison) -> Figure | None:
             continue
         is_share = not title.startswith("Loss") and (title.startswith("Accuracy") or decided.scale == "share")
         form, axis = (".1%", alt.Axis(format=SHARES)) if is_share else (".3f", alt.Axis())
-        # One validation an epoch may be the only point of a line, so lines carry points there.
-        points_too = {"size": 18} if "validation" in title else False
         tooltip = [
             alt.Tooltip("arm:N", title="Arm"),
             alt.Tooltip("seed:N", title="Seed"),
             alt.Tooltip("epoch:Q", title="Epoch", format=".2f"),
             alt.Tooltip("value:Q", title=title, format=form),
         ]
-        panels[title,] = (
-            alt.Chart(values(points))
-            .mark_line(strokeWidth=1.2, opacity=0.75, point=points_too)
-            .encode(
-                x=alt.X("epoch:Q", title="Epoch"),
-                y=alt.Y("value:Q", title=None, axis=axis, scale=alt.Scale(zero=False)),
-                color=arm_colour(comparison),
-                detail="seed:N",
-                tooltip=tooltip,
-            )
-            .properties(height=HEIGHT)
+        base = alt.Chart(values(points)).encode(
+            x=alt.X("epoch:Q", title="Epoch"),
+            y=alt.Y("value:Q", title=None, axis=axis, scale=alt.Scale(zero=False)),
+            color=arm_colour(comparison),
         )
+        # A line is one thing to the pointer, whose figures would be those of its first point. One validation an epoch
+        # may be the only point of a line, and is drawn; those of training are there for the pointer alone.
+        dots = {"size": 18, "opacity": 0.75} if "validation" in title else {"size": 60, "opacity": 0}
+        lines = base.mark_line(strokeWidth=1.2, opacity=0.75).encode(detail="seed:N")
+        panels[title,] = (lines + base.mark_circle(**dots).encode(tooltip=tooltip)).properties(height=HEIGHT)
     return Figure("curves", "Loss and scores in training and validation", panels) if panels else None
 
 
@@ -80,10 +76,7 @@ def learning_rates(comparison: Comparison) -> Figure | None:
     if not points:
         return None
     title = f"Validation {metric.phrase}"
-    scores = [point["score"] for point in points]
-    # A rate that is far too high may come to a perplexity of thousands, and leave the others on one line.
-    far_apart = metric.scale == "log" and max(scores) / min(scores) > FAR_APART
-    scale = alt.Scale(type="log") if far_apart else alt.Scale(zero=False)
+    scale = score_scale(metric, [point["score"] for point in points])
     base = alt.Chart(values(points)).encode(
         x=alt.X("rate:Q", title="Learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=6)),
         y=alt.Y("score:Q", title=title, scale=scale, axis=score_axis(metric)),

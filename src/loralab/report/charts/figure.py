@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ COLOURS = (
     "#c77c9d",
     "#7a5230",
 )
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 SHARES = ".2~%"  # as many decimals as it takes: 90.2 % and 90.4 %, but 90 % and 100 %
 INK = "currentColor"  # of the text around the chart: dark on light, light on dark, black on paper
 FONT = "Helvetica, Arial, sans-serif"
@@ -60,6 +62,7 @@ class Figure:
         ]
         whole = alt.concat(*panels, columns=STILL_COLUMNS).resolve_scale(color="shared") if panels[1:] else panels[0]
         styled = whole.configure(font=FONT, background="white").configure_view(strokeOpacity=0.2)
+        styled = styled.configure_axisY(labelLimit=400)  # no pointer tells the rest of a name here
         return str(vl_convert.vegalite_to_svg(styled.to_dict()))
 
     def for_page(self) -> dict[str, Any]:
@@ -84,9 +87,12 @@ class Figure:
                 labelFontSize=12,
                 titleFontSize=12,
                 orient="bottom",
-                columns=3,
+                columns=alt.ExprRef("max(1, floor(width / 166))"),  # as many as there is room for
                 labelLimit=140,
+                symbolBaseFillColor=INK,  # of a key to shapes, else black
+                symbolBaseStrokeColor=INK,
             ),
+            axisY=alt.AxisConfig(labelLimit=150),
             text=alt.MarkConfig(color=INK),
             rule=alt.MarkConfig(color=INK),
         )
@@ -113,6 +119,20 @@ def arm_colour(comparison: Comparison) -> Chart:
     arms = list(comparison.arms)
     colours = [COLOURS[position % len(COLOURS)] for position in range(len(arms))]
     return alt.Color("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=colours))
+
+
+def arm_shape(comparison: Comparison) -> Chart:
+    """Give each arm a shape besides, for those who don't tell the colours apart."""
+    arms = list(comparison.arms)
+    shapes = [SHAPES[position % len(SHAPES)] for position in range(len(arms))]
+    return alt.Shape("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=shapes))
+
+
+def score_scale(metric: Metric, scores: Sequence[float], **options: Any) -> alt.Scale:
+    """Scale an axis of scores: by ratios where one perplexity of thousands would leave all others on one line."""
+    finite = [score for score in scores if math.isfinite(score)]
+    far_apart = metric.scale == "log" and finite and max(finite) / min(finite) > FAR_APART
+    return alt.Scale(type="log", **options) if far_apart else alt.Scale(zero=False, **options)
 
 
 def score_axis(metric: Metric, **options: Any) -> alt.Axis:

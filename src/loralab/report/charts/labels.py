@@ -40,7 +40,7 @@ def confusion(comparison: Comparison) -> Figure | None:
         )
         figures = base.mark_text(fontSize=10 if len(names) <= ROOMY else 8).encode(
             text="told:N",
-            color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value("black")),
+            color=alt.condition("datum.share > 0.74", alt.value("white"), alt.value("black")),
         )
         panels[arm,] = (tiles + figures).properties(height=alt.Step(ROW))
     return Figure("confusion", "Per cent of each true label's texts, seeds together", panels)

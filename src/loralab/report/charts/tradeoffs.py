@@ -9,7 +9,19 @@ import altair as alt
 from loralab.comparison import Comparison
 from loralab.report import content, numbers
 from loralab.report.charts.answers import as_shown
-from loralab.report.charts.figure import FAR_APART, HEIGHT, Chart, Figure, Panels, arm_colour, score_axis, values
+from loralab.report.charts.figure import (
+    FAR_APART,
+    HEIGHT,
+    SHARES,
+    Chart,
+    Figure,
+    Panels,
+    arm_colour,
+    arm_shape,
+    score_axis,
+    score_scale,
+    values,
+)
 from loralab.summary import COST_BY_NAME, Quantity
 from loralab.tasks.metrics import Metric
 
@@ -52,6 +64,7 @@ def _panel(comparison: Comparison, metric: Metric, price: Quantity) -> Chart | N
             "score": as_shown(arm.scores[metric.name].mean, metric),
             "told_cost": numbers.cost(arm.costs[price.name].mean, price),
             "told_score": numbers.score_spread(arm.scores[metric.name], metric),
+            "counts": arm.is_sound,
         }
         for arm in arms
     ]
@@ -62,7 +75,10 @@ def _panel(comparison: Comparison, metric: Metric, price: Quantity) -> Chart | N
     title = price.title + (f", {unit}" if unit else "")
     x = alt.X("cost:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5))
     y = alt.Y(
-        "score:Q", title=metric.title, axis=score_axis(metric, tickCount=5), scale=alt.Scale(zero=False, padding=14)
+        "score:Q",
+        title=metric.title,
+        axis=score_axis(metric, tickCount=5),
+        scale=score_scale(metric, [point["score"] for point in points], padding=14),
     )
     sound = [point for point, arm in zip(points, arms, strict=True) if arm.is_sound]
     front = alt.Chart(values(_front(sound, metric))).mark_line(strokeDash=[5, 4], opacity=0.6, color="#888888")
@@ -71,10 +87,16 @@ def _panel(comparison: Comparison, metric: Metric, price: Quantity) -> Chart | N
         alt.Tooltip("told_score:N", title=metric.title),
         alt.Tooltip("told_cost:N", title=price.title),
     ]
-    dots = alt.Chart(values(points)).mark_point(filled=True, size=130, opacity=0.9)
-    return (
-        front.encode(x=x, y=y, order="cost:Q") + dots.encode(x=x, y=y, color=arm_colour(comparison), tooltip=tooltip)
-    ).properties(height=HEIGHT)
+    dots = alt.Chart(values(points)).mark_point(filled=True, size=130, opacity=0.9, strokeWidth=1.5)
+    dots = dots.encode(
+        x=x,
+        y=y,
+        color=arm_colour(comparison),
+        shape=arm_shape(comparison),
+        fillOpacity=alt.condition("datum.counts", alt.value(0.9), alt.value(0)),
+        tooltip=tooltip,
+    )
+    return (front.encode(x=x, y=y, order="cost:Q") + dots).properties(height=HEIGHT)
 
 
 def _unit(costs: list[float], price: Quantity) -> tuple[float, str]:
@@ -106,11 +128,11 @@ def forgetting(comparison: Comparison) -> Figure | None:
             for arm, of_seed in found.of_seeds.items()
             for seed, changes in of_seed.items()
         ]
-        y = alt.Y("loss:Q", title=f"{metric.phrase}: higher by", axis=alt.Axis(format="+.0%", tickCount=6))
+        y = alt.Y("loss:Q", title=f"{metric.phrase}: higher by", axis=alt.Axis(format=f"+{SHARES}", tickCount=6))
         x = alt.X(
             "gain:Q",
             title="Learnt: perplexity lower by",
-            axis=alt.Axis(format=".0%", tickCount=6),
+            axis=alt.Axis(format=SHARES, tickCount=6),
             scale=alt.Scale(zero=False, nice=True),
         )
         tooltip = [
@@ -120,7 +142,7 @@ def forgetting(comparison: Comparison) -> Figure | None:
             alt.Tooltip("loss:Q", title="Lost", format="+.1%"),
         ]
         zero = alt.Chart(values([{"loss": 0}])).mark_rule(strokeDash=[4, 4], opacity=0.6).encode(y=y)
-        seeds = alt.Chart(values(points)).mark_circle(size=70, opacity=0.75)
-        seeds = seeds.encode(x=x, y=y, color=arm_colour(comparison), tooltip=tooltip)
+        seeds = alt.Chart(values(points)).mark_point(filled=True, size=70, opacity=0.75)
+        seeds = seeds.encode(x=x, y=y, color=arm_colour(comparison), shape=arm_shape(comparison), tooltip=tooltip)
         panels[metric.title.partition(", ")[2],] = (zero + seeds).properties(height=HEIGHT)
     return Figure("forgetting", "What was learnt against what was lost elsewhere", panels)
