@@ -121,6 +121,12 @@ def arm_colour(comparison: Comparison) -> Chart:
     return alt.Color("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=colours))
 
 
+def arm_stroke(comparison: Comparison) -> Chart:
+    """Draw each arm's outline in its colour, so that a hollow mark can be seen."""
+    colour = arm_colour(comparison)
+    return alt.Stroke("arm:N", scale=colour["scale"], legend=None)
+
+
 def arm_shape(comparison: Comparison) -> Chart:
     """Give each arm a shape besides, for those who don't tell the colours apart."""
     arms = list(comparison.arms)

@@ -18,6 +18,7 @@ from loralab.report.charts.figure import (
     Panels,
     arm_colour,
     arm_shape,
+    arm_stroke,
     score_axis,
     score_scale,
     values,
@@ -93,6 +94,7 @@ def _panel(comparison: Comparison, metric: Metric, price: Quantity) -> Chart | N
         y=y,
         color=arm_colour(comparison),
         shape=arm_shape(comparison),
+        stroke=arm_stroke(comparison),
         fillOpacity=alt.condition("datum.counts", alt.value(0.9), alt.value(0)),
         tooltip=tooltip,
     )
