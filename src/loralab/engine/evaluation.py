@@ -13,7 +13,7 @@ from loralab.engine.batches import evaluation_batches
 from loralab.engine.setup import Ready
 from loralab.errors import DivergedError
 from loralab.experiment import Trial
-from loralab.memory import in_parts_that_fit
+from loralab.memory import in_parts_that_fit, trim_heap
 from loralab.progress import Teller
 from loralab.tasks import Task
 from loralab.tasks.examples import Examples
@@ -28,6 +28,8 @@ BATCHES = 4  # evaluation keeps no activations, so its batches are so many times
 # On a processor, what a layer makes of more tokens leaves the caches, and is memory asked of the system anew each time:
 # through DistilBERT, 32 reviews of IMDb at once take twice as long as in batches of 2,048 tokens.
 PROCESSOR_TOKENS = 2048
+# Batches of unlike lengths leave holes in glibc's heap: without this, 5,000 reviews of IMDb took from 0.3 to 3.8 GB.
+TRIM_EVERY = 16
 
 
 def score(ready: Ready, trial: Trial, sets: Sequence[str], micro_batch: int, telling: Teller, step: int) -> Items:
@@ -99,6 +101,8 @@ def _predict(
             batch = {name: tensor.to(device) for name, tensor in task.collate(examples, indices, tokenizer).items()}
             found.append(task.outputs(network, batch).cpu().numpy())
             told(done, len(batches))
+            if done % TRIM_EVERY == 0:
+                trim_heap()
     outputs = np.zeros((len(examples), *found[0].shape[1:]), dtype=np.float32)  # the first batch is the longest
     for indices, part in zip(batches, found, strict=True):
         outputs[indices, : part.shape[1]] = part
