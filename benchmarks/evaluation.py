@@ -1,4 +1,4 @@
-"""Batches of how many tokens a processor scores fastest: DistilBERT's size, 96 texts of 20 to 512 tokens.
+"""Batches of how many tokens a processor scores fastest: DistilBERT's size, 32 texts of 20 to 512 tokens.
 
     python benchmarks/evaluation.py
 
@@ -28,8 +28,8 @@ from parts import PROCESSOR, asked, build
 from table import told
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
-SIZES = (512, 1024, 2048, 4096, 8192, 16384)  # tokens of a batch, padding included
-LENGTHS: Indices = np.random.default_rng(0).integers(20, 513, size=96)
+SIZES = (512, 1024, 2048, 4096, 8192)  # tokens of a batch, padding included
+LENGTHS: Indices = np.random.default_rng(0).integers(20, 513, size=32)
 
 
 def main() -> None:
