@@ -17,7 +17,7 @@ from conftest import toy_file
 from loralab import api
 from loralab.comparison import Comparison
 from loralab.experiment import Experiment, Trial
-from loralab.places import LocalProcesses, ProcessEndedError
+from loralab.places import LocalProcesses, ProcessEndedError, fresh
 from loralab.places.fresh import in_fresh_process
 from loralab.progress import Progress, Silent, Watch, Watcher
 from loralab.results import Failure, Measurement
@@ -221,6 +221,18 @@ def test_variables_that_change_reach_the_processes_that_come_after(
     assert in_fresh_process(seen_here, tmp_path / "log", lambda _: None) == ""
     monkeypatch.setenv("HF_TEST", "a token")
     assert in_fresh_process(seen_here, tmp_path / "log", lambda _: None) == "a token"
+
+
+def test_the_first_variable_that_is_set_reaches_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh._of_server.cache_clear()
+    monkeypatch.setattr(fresh, "_has_gpu", lambda: False)
+    monkeypatch.setattr(fresh, "_variables", dict)
+    before = fresh._context().get_start_method()
+    monkeypatch.setattr(fresh, "_variables", lambda: {"HF_TOKEN": "a token"})
+    after = fresh._context().get_start_method()
+    fresh._of_server.cache_clear()
+    assert after == "spawn"
+    assert before == ("forkserver" if sys.platform == "linux" else "spawn")
 
 
 @pytest.mark.parametrize(("status", "was_killed"), [(-9, True), (-15, True), (255, True), (-11, False), (1, False)])

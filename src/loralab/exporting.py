@@ -20,6 +20,8 @@ from loralab.results import Measurement, Saved
 from loralab.tasks.saved_lines import loaded_from
 from loralab.writing import already_there
 
+PROBE = list(range(5, 25))  # token ids, for a text that every vocabulary has
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -28,9 +30,6 @@ class Exported:
     folder: str  # its name
     bytes: int  # of all its files
     loading: str  # the Python lines that load it, from beside the folder
-
-
-PROBE = list(range(5, 25))  # token ids, for a text that every vocabulary has
 
 
 def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> Exported:

@@ -145,8 +145,8 @@ def trim_heap() -> None:
 
 OUT_OF_MEMORY = (
     "can't allocate memory",  # torch on Linux, which has no type of its own for it on the CPU,
-    "Cannot allocate memory",  # the system, of a file of weights that can't be mapped,
     "not enough memory",  # and on Windows
+    "Cannot allocate memory",  # the system's own words, of a file of weights that can't be mapped
     "std::bad_alloc",
     "out of memory",  # CUDA's and MPS's own words
     "CUBLAS_STATUS_ALLOC_FAILED",

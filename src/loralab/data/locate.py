@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from loralab.data import docstrings
@@ -14,7 +13,7 @@ from loralab.data.hub import find_on_hub
 from loralab.data.records import Columns, Reader, Records, Table, gather, numbered
 from loralab.data.splits import SplitNames
 from loralab.errors import UserError
-from loralab.hub import is_hub_id
+from loralab.hub import as_path, is_hub_id
 
 
 def source_alone(value: Any) -> Any:
@@ -24,7 +23,7 @@ def source_alone(value: Any) -> Any:
 
 def is_on_hub(source: str) -> bool:
     """Tell whether the hub alone can have `source`."""
-    path = _path(source)
+    path = as_path(source)
     return is_hub_id(source) and not path.exists() and path.suffix.lower() not in (*TABLES, TEXT_ENDING)
 
 
@@ -49,7 +48,7 @@ def find_splits(
     if source == docstrings.SOURCE:
         classes = {"label": tuple(docstrings.LIBRARIES)}
         return {split: partial(numbered, split, Table(rows, classes)) for split, rows in docstrings.read().items()}
-    path = _path(source)
+    path = as_path(source)
     if path.is_dir():
         inside = path if configuration is None else inner_folder(path, configuration)
         return find_in_folder(inside, names, columns)
@@ -58,10 +57,3 @@ def find_splits(
     if not is_on_hub(source):
         raise UserError(f"data.source: there is no file or folder {source!r}, and a hub id looks like 'owner/name'")
     return find_on_hub(source, configuration, columns)
-
-
-def _path(source: str) -> Path:
-    try:
-        return Path(source).expanduser()
-    except RuntimeError:  # '~somebody' where nobody of that name has a home
-        return Path(source)

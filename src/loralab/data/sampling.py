@@ -13,9 +13,9 @@ from loralab.data.texts import comparable
 from loralab.errors import MistakesError
 from loralab.settings import Settings
 
+TEST_SHARE = 0.2  # of train, held out where there is no test split, unless the settings say another
 # A carved validation split is a fifth of the rows to train on, within these bounds and never over a fifth of train:
 # fewer can't tell learning rates apart, more make choosing them dearer than training.
-TEST_SHARE = 0.2  # of train, held out where there is no test split, unless the settings say another
 VALIDATION_SHARE, VALIDATION_LEAST, VALIDATION_MOST = 0.2, 100, 1000
 
 

@@ -34,9 +34,7 @@ class Data(Settings):
     label: str = "label"  # the column with the label: a word, a number, or true and false
     label_names: tuple[str, ...] = ()  # names for labels that are numbers from 0, in order
     rows: RowCounts = RowCounts()
-    test_share: Annotated[float, Field(gt=0, lt=1)] = (
-        TEST_SHARE  # of train, held out where the source has no test split
-    )
+    test_share: Annotated[float, Field(gt=0, lt=1)] = TEST_SHARE  # of train, where the source has no test split
     drop_shared: bool = False  # leave out of train what also stands in test
     drop_unlabelled: bool = False  # leave out rows without a label, or with -1 where numbers from 0 have names
     clean_markup: bool = False  # '<br />' and entities become what they stand for, other tags vanish

@@ -130,12 +130,13 @@ class Checkpoints:
 
     def __init__(self, file: Path, origin: Origin) -> None:
         self._file, self._origin = file, origin
+        self._every = _every()
         self._written = time.perf_counter()
         self._cost = 0.0
 
     def are_due(self) -> bool:
         """Tell whether it is time for the next one."""
-        return time.perf_counter() - self._written >= max(_every(), self._cost / COST)
+        return time.perf_counter() - self._written >= max(self._every, self._cost / COST)
 
     def write(self, standing: Standing, spent: Spent, parts: Mapping[str, Tensors]) -> None:
         """Replace the checkpoint. A disk that is full costs the checkpoint, not the training."""

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from ctypes.util import find_library
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +19,6 @@ from loralab.progress import Progress, Watch
 
 T = TypeVar("T")
 TAIL = 20  # lines of a log that a message quotes
-_of_server: dict[str, str] = {}  # variables with which the server of processes was started
 
 
 class ProcessEndedError(Exception):
@@ -68,9 +68,7 @@ def _context() -> Any:
     """Fork from a server that has imported the libraries; spawn on Windows and where there may be a GPU."""
     if sys.platform in ("win32", "darwin") or _has_gpu():  # on macOS a forked process can't use Metal
         return multiprocessing.get_context("spawn")
-    if not _of_server:
-        _of_server.update(_variables())
-    elif _of_server != _variables():  # the server keeps those that it was started with
+    if _of_server() != _variables():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["loralab.places.preload"])
@@ -80,6 +78,12 @@ def _context() -> Any:
 def _variables() -> dict[str, str]:
     """Return the variables that change what a process does, as they are now."""
     return {name: value for name, value in os.environ.items() if name.startswith(("HF_", "LORALAB_", "OMP_", "MKL_"))}
+
+
+@cache
+def _of_server() -> dict[str, str]:
+    """Return those that the server of processes keeps: as they were when it was first needed."""
+    return _variables()
 
 
 def _has_gpu() -> bool:

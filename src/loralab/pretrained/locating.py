@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loralab.errors import UserError
-from loralab.hub import is_hub_id
+from loralab.hub import as_path, is_hub_id
 
 PACKAGE_SCHEME = "package:"
 UNKNOWN_REVISION = "unknown"  # of a hub model that isn't in the cache
@@ -50,7 +50,7 @@ def locate(model: str) -> str:
     """
     if model.startswith(PACKAGE_SCHEME):
         return str(_packaged_folder(model.removeprefix(PACKAGE_SCHEME)))
-    folder = _expanded(model)
+    folder = as_path(model)
     if (folder / "config.json").is_file():
         _read_config(folder)
         _check_weights(folder)
@@ -58,13 +58,6 @@ def locate(model: str) -> str:
     if folder.exists() or not is_hub_id(model):
         raise UserError(f"model: no config.json in the folder {model!r}; name a saved transformers model or a hub id")
     return model
-
-
-def _expanded(model: str) -> Path:
-    try:
-        return Path(model).expanduser()
-    except RuntimeError:  # '~somebody' where nobody of that name has a home
-        return Path(model)
 
 
 def is_on_hub(model: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 from loralab.comparison import Comparison
 from loralab.report import numbers
-from loralab.report.content import items, judged_set, of_seeds, primary, why_missing, why_not_judged
+from loralab.report.content import judged_items, judged_set, of_seeds, primary, why_missing, why_not_judged
 from loralab.statistics.decisions import Direction, MarginAnswer, Verdict
 from loralab.summary import ArmSummary
 from loralab.tasks.metrics import Metric
@@ -32,9 +32,9 @@ def sentence(comparison: Comparison, about: str | None = None) -> str:
         why = f"its trials failed ({reason})" if reason else "it has no finished trial yet"
         return f"There is nothing to compare with: {why} ({baseline.name} is the baseline)."
     facts = next(iter(baseline.measurements.values())).data
-    seeds, judged = len(baseline.measurements), judged_set(comparison)
+    seeds = len(baseline.measurements)
     lead = (
-        f"Over {numbers.several(seeds, 'seed')} and {facts.rows[judged]:,} {judged} {items(comparison)}, "
+        f"Over {numbers.several(seeds, 'seed')} and {facts.rows[judged_set(comparison)]:,} {judged_items(comparison)}, "
         f"{baseline.name} reached {_reached(numbers.score_spread(baseline.scores[metric.name], metric), metric)}"
     )
     if baseline.is_void:
@@ -65,13 +65,12 @@ def _beside(arms: Sequence[ArmSummary], comparison: Comparison) -> str:
     verdict = arms[0].verdict
     if verdict is None:
         return f"{who} {why_not_judged(arms[0], comparison)}"
-    shown = _shown(arms[0], verdict, primary(comparison)) if len(arms) == 1 else _all_shown(arms, verdict, comparison)
     costs = [
         f"{_span(sorted(ratios), numbers.multiple)} {what}"
         for name, what in (("training_seconds", "the training time"), ("training_memory", "the memory"))
         if (ratios := [arm.ratios[name].value for arm in arms if name in arm.ratios])
     ]
-    return f"{who} {shown}, in {' and '.join(costs)}"
+    return f"{who} {_shown(arms, verdict, primary(comparison))}, in {' and '.join(costs)}"
 
 
 def _span(ordered: Sequence[float], written: Callable[[float], str]) -> str:
@@ -79,30 +78,28 @@ def _span(ordered: Sequence[float], written: Callable[[float], str]) -> str:
     return " to ".join(dict.fromkeys([written(ordered[0]), written(ordered[-1])]))
 
 
-def _all_shown(arms: Sequence[ArmSummary], verdict: Verdict, comparison: Comparison) -> str:
-    """Put alike arms into words: 'was worse by 0.7 to 1.5 points, not worse by the margin of 3 points'."""
-    metric = primary(comparison)
-    unit = " points" if metric.scale == "share" else ""
-    found = [arm.differences[metric.name].value for arm in arms]
-    if verdict.direction is Direction.NOT_SHOWN:
-        span = _span(sorted(found), lambda value: numbers.difference(value, metric))
-        return f"differed by {span}{unit}, no direction shown, {_of_the_margin(verdict, metric)}"
-    span = _span(sorted(found, key=abs), lambda value: numbers.bare(value, metric).removeprefix(numbers.MINUS))
-    return f"was {verdict.direction.value} by {span}{unit}, {_of_the_margin(verdict, metric)}"
-
-
-def _of_the_margin(verdict: Verdict, metric: Metric) -> str:
-    margin = f"the margin of {numbers.margin(verdict.margin, metric)}"
-    return f"{ANSWERS[verdict.margin_answer]} {margin}"
-
-
-def _shown(arm: ArmSummary, verdict: Verdict, metric: Metric) -> str:
+def _shown(arms: Sequence[ArmSummary], verdict: Verdict, metric: Metric) -> str:
     """Put direction and margin into words: 'was worse by 2 points (1 to 3), not worse by the margin of 4 points'."""
-    found = arm.differences[metric.name]  # its own sign, also where lower is better
-    answer = _of_the_margin(verdict, metric)
+    answer = f"{ANSWERS[verdict.margin_answer]} the margin of {numbers.margin(verdict.margin, metric)}"
     if verdict.direction is Direction.NOT_SHOWN:
-        unit = " points" if metric.scale == "share" else ""
-        amounts = numbers.differences(found.value, found.interval(), metric, unit)
-        return f"differed by {amounts}, no direction shown, {answer}"
-    amounts = numbers.sizes(found.value, found.interval(), metric)
-    return f"was {verdict.direction.value} by {amounts}, {answer}"
+        return f"differed by {_signed(arms, metric)}, no direction shown, {answer}"
+    return f"was {verdict.direction.value} by {_unsigned(arms, metric)}, {answer}"
+
+
+def _signed(arms: Sequence[ArmSummary], metric: Metric) -> str:
+    """Write an arm's difference with its interval, or between which differences several arms lie."""
+    found = [arm.differences[metric.name] for arm in arms]  # its own sign, also where lower is better
+    unit = " points" if metric.scale == "share" else ""
+    if len(found) == 1:
+        return numbers.differences(found[0].value, found[0].interval(), metric, unit)
+    return _span(sorted(one.value for one in found), lambda value: numbers.difference(value, metric)) + unit
+
+
+def _unsigned(arms: Sequence[ArmSummary], metric: Metric) -> str:
+    """Write as `_signed` how large differences of one sign are."""
+    found = [arm.differences[metric.name] for arm in arms]
+    if len(found) == 1:
+        return numbers.sizes(found[0].value, found[0].interval(), metric)
+    unit = " points" if metric.scale == "share" else ""
+    ordered = sorted((one.value for one in found), key=abs)
+    return _span(ordered, lambda value: numbers.bare(value, metric).removeprefix(numbers.MINUS)) + unit

@@ -41,6 +41,11 @@ def judged_set(comparison: Comparison) -> str:
     return primary(comparison).name.rpartition("/")[0] or "test"
 
 
+def judged_items(comparison: Comparison) -> str:
+    """The words for what the answer is about: 'test texts'."""
+    return f"{judged_set(comparison)} {items(comparison)}"
+
+
 def titled_on_test(metric: Metric) -> str:
     """A metric of final scores, and on what: its title names a set that is scored besides."""
     return metric.title if "/" in metric.name else f"{metric.title} on test"
@@ -63,7 +68,7 @@ def why_not_judged(arm: ArmSummary, comparison: Comparison) -> str:
     if not arm.measurements:
         why = why_missing(arm, comparison)
         return "has no measurement" + (f" ({why})" if why else "")
-    return f"shares no seed, or not its {judged_set(comparison)} {items(comparison)}, with {comparison.baseline.name}"
+    return f"shares no seed, or not its {judged_items(comparison)}, with {comparison.baseline.name}"
 
 
 def before(comparison: Comparison) -> str:

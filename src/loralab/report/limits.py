@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loralab.comparison import Comparison
 from loralab.report import numbers
-from loralab.report.content import items, judged_set, primary
+from loralab.report.content import items, judged_items, primary
 from loralab.statistics.decisions import LEVEL, MarginAnswer, Verdict
 from loralab.statistics.needed import both_needed, detectable, is_beyond_seeds, items_needed, seeds_needed
 from loralab.summary import ArmSummary
@@ -76,7 +76,6 @@ def _how_it_is_meant(comparison: Comparison) -> str:
 
 
 def _of_seeds(comparison: Comparison) -> list[str]:
-    judged = f"{judged_set(comparison)} {items(comparison)}"
     counts = {name: verdict.gain.seeds for name, verdict in comparison.verdicts.items()}
     lines = [
         f"{name} is compared over {count} of {len(comparison.seeds)} seeds, those that it shares with the baseline."
@@ -86,7 +85,7 @@ def _of_seeds(comparison: Comparison) -> list[str]:
     if single := [name for name, count in counts.items() if count == 1]:
         lines.append(
             f"With one seed ({', '.join(single)}), nothing is known of how much another would change: the interval "
-            f"covers {judged} alone."
+            f"covers {judged_items(comparison)} alone."
         )
     if comparison.seeds != comparison.experiment.seeds and not comparison.missing:
         lines.append(f"Seeds ended after {len(comparison.seeds)}: more would hardly decide more.")
@@ -101,7 +100,7 @@ def _what_it_would_take(name: str, verdict: Verdict, comparison: Comparison) -> 
     detected = f"mostly detects differences of {numbers.amount(least, metric)} or more"
     if metric.scale == "share" and least >= 1:
         detected = "detects hardly any difference"
-    judged = f"{judged_set(comparison)} {items(comparison)}"
+    judged = judged_items(comparison)
     seeds = seeds_needed(gain, margin, level)
     # One seed doesn't tell how much seeds differ, which more items would leave.
     more_items = items_needed(gain, margin, level) if gain.seeds > 1 else None

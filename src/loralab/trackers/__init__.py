@@ -7,6 +7,7 @@ wrong in it is told once, and the experiment goes on without it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,8 @@ from loralab.trackers.tracked import Tracked
 
 __all__ = ["NAMES", "Tracked", "Tracker", "open_tracker", "open_trackers"]
 
-NAMES = ("tensorboard", "wandb", "mlflow")
+_CLASSES = {"tensorboard": "TensorBoard", "wandb": "Wandb", "mlflow": "MLflow"}  # by module: each needs its library
+NAMES = tuple(_CLASSES)
 
 
 class Tracker(Protocol):
@@ -41,29 +43,12 @@ def open_tracker(name: str, folder: Path) -> Tracker:
     if name not in NAMES:
         raise UserError(f"--track: {unknown_name('tracker', name, NAMES)}")
     try:
-        return _opened(name, folder)
+        tracker: Tracker = getattr(import_module(f"loralab.trackers.{name}"), _CLASSES[name])(folder)
     except ImportError as error:
         raise UserError(f"--track {name}: {error}; pip install 'loralab[{name}]' brings it") from None
     except Exception as error:  # whatever its library has against the settings, such as a key of the wrong length
         raise UserError(f"--track {name}: it can't be opened ({error})") from error
-
-
-def _opened(name: str, folder: Path) -> Tracker:
-    match name:
-        case "tensorboard":
-            from loralab.trackers.tensorboard import TensorBoard
-
-            return TensorBoard(folder)
-        case "wandb":
-            from loralab.trackers.wandb import Wandb
-
-            return Wandb(folder)
-        case "mlflow":
-            from loralab.trackers.mlflow import MLflow
-
-            return MLflow(folder)
-        case _:
-            raise NotImplementedError(name)
+    return tracker
 
 
 def open_trackers(trackers: Sequence[str | Tracker], folder: Path) -> list[Tracker]:

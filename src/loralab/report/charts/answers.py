@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
@@ -11,7 +10,6 @@ from loralab.comparison import Comparison
 from loralab.report import content, numbers
 from loralab.report.charts.figure import FAR_APART, Figure, arm_colour, score_axis, score_scale, values
 from loralab.statistics.decisions import MarginAnswer
-from loralab.summary import ArmSummary
 from loralab.tasks.metrics import Metric
 
 ROW = 34  # pixels
@@ -86,20 +84,19 @@ def shown(value: float, metric: Metric) -> float:
 def quality(comparison: Comparison) -> Figure | None:
     """Every seed's final score, a row an arm."""
     metric = content.primary(comparison)
-    points = [
+    points: list[dict[str, Any]] = [
         {"arm": arm.name, "seed": seed, "score": as_shown(value, metric), "told": numbers.score(value, metric)}
         for arm in comparison.arms.values()
-        for seed, value in _scores(arm, metric).items()
+        for seed, value in (arm.scores[metric.name].values.items() if metric.name in arm.scores else ())
     ]
     if not points:
         return None
-    scores = [as_shown(score, metric) for arm in comparison.arms.values() for score in _scores(arm, metric).values()]
     base = alt.Chart(values(points)).encode(
         x=alt.X(
             "score:Q",
             title=content.titled_on_test(metric),
             axis=score_axis(metric),
-            scale=score_scale(metric, scores, nice=True),
+            scale=score_scale(metric, [point["score"] for point in points], nice=True),
         ),
         y=alt.Y("arm:N", title=None, sort=list(comparison.arms)),
         color=arm_colour(comparison).legend(None),
@@ -119,10 +116,6 @@ def quality(comparison: Comparison) -> Figure | None:
     means = base.mark_tick(thickness=2, size=18).properties(data=values(middle))
     chart = (seeds + means).properties(height=alt.Step(ROW))
     return Figure("quality", "Each seed's score", {("Each seed's score; the bar is the mean",): chart})
-
-
-def _scores(arm: ArmSummary, metric: Metric) -> Mapping[int, float]:
-    return arm.scores[metric.name].values if metric.name in arm.scores else {}
 
 
 def as_shown(value: float, metric: Metric) -> float:
