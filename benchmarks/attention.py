@@ -2,8 +2,8 @@
 
     python benchmarks/attention.py
 
-In the precision that training takes on this processor. They take turns; the table, medians of `--repeats`, is written
-into docs/engine.md, where each precision has its own. Run nothing beside it.
+In the precision that training takes on this processor, unless one is named. They take turns; the table, medians of
+`--repeats`, is written into docs/engine.md, where each precision has its own. Run nothing beside it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from typing import Any
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from asking import machine_here
 from loralab.engine import attention
-from loralab.engine.precision import choose_precision
-from loralab.measure import environment
 from marks import put
-from parts import PROCESSOR, asked
-from table import told
+from parts import asked
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 TEXTS, HEADS, WIDTH = 8, 12, 64
@@ -33,11 +31,10 @@ MODULE: Any = SimpleNamespace(is_causal=False)
 
 def main() -> None:
     """Time both, and write the table."""
-    repeats = asked(__doc__, 9)
+    repeats, precision = asked(__doc__, 9)
     attention.pays = lambda *_: True  # in pieces, even where the engine would leave it to PyTorch
-    precision = choose_precision("auto", PROCESSOR)
     lines = [
-        f"{told(environment(PROCESSOR, precision).model_dump())}; milliseconds, median of {repeats}.",
+        f"{machine_here(precision)}; milliseconds, median of {repeats}.",
         "",
         "| tokens | PyTorch's | in pieces | PyTorch's, dropout | in pieces, dropout |",
         "| ---: | ---: | ---: | ---: | ---: |",

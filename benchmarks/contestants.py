@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from asking import PROCESSOR
 from loralab import Experiment
-from loralab.engine.precision import choose_precision
+from loralab.engine.precision import Precision
 from loralab.files import parse_experiment
 from loralab.measure import environment
 from loralab.places import LocalProcesses
@@ -24,8 +23,6 @@ from loralab.results import Measurement
 BATCH_SIZE, MAX_LENGTH, TEST_ROWS = 8, 512, 64
 BLOCK_SIZE, BLOCKS, LANGUAGE_STEPS = 350, 14, 5
 RATES = {"full": 2e-5, "lora": 3e-4, "head-only": 1e-3}
-PROCESSOR = torch.device("cpu")
-PRECISION = choose_precision("auto", PROCESSOR)
 Row = dict[str, Any]
 
 
@@ -39,6 +36,7 @@ class Ground:
     language_model: Path  # of GPT-2's size
     corpus: Path
     rows: int  # of train
+    precision: Precision  # of training, for all but the padded peer, which knows float32 alone
 
 
 def peer(script: Path, ground: Ground, method: str, style: str, *, dropout: bool = True, test: int = TEST_ROWS) -> Row:
@@ -50,7 +48,7 @@ def peer(script: Path, ground: Ground, method: str, style: str, *, dropout: bool
         *("--batch-size", str(BATCH_SIZE), "--max-length", str(MAX_LENGTH)),
         *([] if dropout else ["--no-dropout"]),
     ]
-    found, seconds = _run(_best_here(command, style))
+    found, seconds = _run(_in_format(ground.precision, command, style))
     return {
         "who": f"Trainer + PEFT, {style}",
         "per_second": found["texts_per_second"],
@@ -68,7 +66,7 @@ def language_peer(script: Path, ground: Ground, style: str) -> Row:
         *("--method", "lora-3", "--style", style, "--block-size", str(BLOCK_SIZE), "--batch-size", str(BLOCKS)),
         *("--max-steps", str(LANGUAGE_STEPS)),
     ]
-    found, _ = _run(_best_here(command, style))
+    found, _ = _run(_in_format(ground.precision, command, style))
     # This one doesn't say what was resident before: an interpreter with the same imports tells.
     resident, _ = _run(["-c", _RESIDENT])
     return {
@@ -78,9 +76,9 @@ def language_peer(script: Path, ground: Ground, style: str) -> Row:
     }
 
 
-def _best_here(command: list[str], style: str) -> list[str]:
-    """Return the command with bfloat16 off where a processor would only emulate it, a hundred times slower."""
-    return ["-c", _IN_FLOAT32, *command] if style == "tuned" and PRECISION == "float32" else command
+def _in_format(precision: Precision, command: list[str], style: str) -> list[str]:
+    """Return the command with bfloat16 off in float32: a processor without it would be a hundred times slower."""
+    return ["-c", _IN_FLOAT32, *command] if style == "tuned" and precision == "float32" else command
 
 
 _IN_FLOAT32 = """
@@ -108,7 +106,7 @@ def trial(
     model = ground.model if dropout else ground.model_without_dropout
     task = {"kind": "classification", "data": str(ground.data), "max_length": MAX_LENGTH}
     conditions = {"model": str(model), "task": task, "epochs": epochs, "batch_size": BATCH_SIZE}
-    conditions["scoring"] = scoring
+    conditions |= {"precision": ground.precision, "scoring": scoring}
     found = _carry_out(conditions, method, lora if method == "lora" else {"kind": method}, out)
     assert found.throughput is not None
     assert found.memory.training is not None
@@ -132,6 +130,7 @@ def language_trial(ground: Ground, out: Path) -> Row:
     data = {"source": str(ground.corpus), "rows": {"validation": 1, "test": 2}}
     task = {"kind": "causal-lm", "data": data, "block_size": BLOCK_SIZE}
     conditions = {"model": str(ground.language_model), "task": task, "steps": LANGUAGE_STEPS, "batch_size": BLOCKS}
+    conditions["precision"] = ground.precision
     found = _carry_out(conditions, "lora", lora, out)
     assert found.throughput is not None
     return {
@@ -153,13 +152,18 @@ def comparison(ground: Ground, out: Path) -> Row:
     }
     task = {"kind": "classification", "data": str(ground.data), "max_length": MAX_LENGTH}
     conditions = {"model": str(ground.model), "task": task, "epochs": 1, "batch_size": BATCH_SIZE}
+    conditions["precision"] = ground.precision
     raw = {"baseline": "full", "seeds": 3, "conditions": conditions, "arms": arms}
     file = out.with_suffix(".yaml")
     file.write_text(json.dumps(raw), encoding="utf-8")  # JSON is YAML
     begun = time.perf_counter()
     subprocess.run([sys.executable, "-m", "loralab", "run", str(file), "--out", str(out)], check=True)
     seconds = time.perf_counter() - begun
-    return {"who": "loralab", "whole_seconds": seconds, "machine": environment(PROCESSOR, PRECISION).model_dump()}
+    return {
+        "who": "loralab",
+        "whole_seconds": seconds,
+        "machine": environment(PROCESSOR, ground.precision).model_dump(),
+    }
 
 
 def _carry_out(conditions: Row, arm: str, method: Row, out: Path) -> Measurement:

@@ -3,8 +3,7 @@
     python benchmarks/evaluation.py
 
 The sizes take turns, in float32 as final scores are computed, and in bfloat16 where the processor multiplies it. The
-table, medians of `--repeats`, is written into docs/engine.md, where each kind of processor has its own. Run nothing
-beside it.
+table, medians of `--repeats`, is written into docs/engine.md. Run nothing beside it.
 """
 
 from __future__ import annotations
@@ -17,15 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from asking import PROCESSOR, machine_here
 from loralab.data.rows import Indices
 from loralab.engine.activations import fuse_activations
 from loralab.engine.attention import attention_in_pieces
 from loralab.engine.batches import evaluation_batches
-from loralab.engine.precision import choose_precision
-from loralab.measure import environment
 from marks import put
-from parts import PROCESSOR, asked, build
-from table import told
+from parts import asked, build
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 SIZES = (512, 1024, 2048, 4096, 8192)  # tokens of a batch, padding included
@@ -34,20 +31,19 @@ LENGTHS: Indices = np.random.default_rng(0).integers(20, 513, size=32)
 
 def main() -> None:
     """Time the sizes in turn, and write the table."""
-    repeats = asked(__doc__, 3)
-    kind = choose_precision("auto", PROCESSOR)
+    repeats, kind = asked(__doc__, 3)
     network = build("full", 0, []).eval()
     fuse_activations(network)
     columns = {precision: timed(network, precision, repeats) for precision in dict.fromkeys(("float32", kind))}
     lines = [
-        f"{told(environment(PROCESSOR, kind).model_dump())}; texts a second, median of {repeats}.",
+        f"{machine_here(kind)}; texts a second, median of {repeats}.",
         "",
         f"| tokens in a batch | {' | '.join(columns)} |",
         f"| ---: |{' ---: |' * len(columns)}",
     ]
     for size, *found in zip(SIZES, *columns.values(), strict=True):
         lines.append(f"| {size:,} | {' | '.join(f'{one:.1f}' for one in found)} |")
-    put(DOCUMENT, f"evaluation in {kind}", "\n".join(lines))
+    put(DOCUMENT, "evaluation", "\n".join(lines))
     print("\n".join(lines))
 
 

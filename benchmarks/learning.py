@@ -3,9 +3,9 @@
     python benchmarks/learning.py --data DIR --out DIR
 
 MiniLM's real weights on labelled texts such as IMDb, dropout as the checkpoint has it. Trainer computes in float32 with
-torch's dropout and batches of like length; loralab's trials are those of `loralab run`, with `precision: auto`. `--out`
-keeps what is finished, so that the script goes on where it was stopped. The table is written into docs/engine.md, where
-each precision has its own.
+torch's dropout and batches of like length; loralab's trials are those of `loralab run`, with `precision: auto` unless
+one is named. `--out` keeps what is finished, so that the script goes on where it was stopped. The table is written into
+docs/engine.md, where each precision has its own.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate.utils import set_seed
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
 
+from asking import command_line, machine_here, precision_of
 from loralab import Experiment, run
-from loralab.engine.precision import choose_precision
+from loralab.engine.precision import Precision
 from loralab.files import parse_experiment
-from loralab.measure import environment
 from loralab.pretrained import load_tokenizer, locate
 from loralab.results import Measurement
 from loralab.statistics.estimate import crossed
@@ -34,20 +33,19 @@ from loralab.statistics.ratios import geometric
 from loralab.statistics.resampling import DRAWS, resample
 from loralab.tasks.items import LabelScores
 from marks import put
-from table import told
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 MODEL = "package:all-MiniLM-L6-v2"
 ROWS = {"train": 500, "validation": 200, "test": 1000}
 RATES = {"full": 1e-4, "lora": 2e-3}
 EPOCHS, BATCH_SIZE, MAX_LENGTH, RANK = 2, 16, 64, 8
-PROCESSOR = torch.device("cpu")
 
 
 def main() -> None:
     """Train both ways, and write the table."""
     given = asked(__doc__)
-    compared = experiment(given.data, given.seeds)
+    precision = precision_of(given)
+    compared = experiment(given.data, given.seeds, precision)
     by_arm = {name: arm.measurements for name, arm in run(compared, given.out / "loralab").arms.items()}
     lines = [
         "| | accuracy, Trainer | accuracy, loralab | difference, points | validation loss, loralab to Trainer |",
@@ -56,35 +54,35 @@ def main() -> None:
     for method, found in by_arm.items():
         usual = [trained_as_usual(compared, method, seed, given.out) for seed in found]
         lines.append(f"| {method} | {' | '.join(cells(list(found.values()), usual))} |")
-    tell("learning", given.seeds, lines)
+    tell(f"learning in {precision}", precision, given.seeds, lines)
 
 
 def asked(description: str | None) -> argparse.Namespace:
-    """Return what the command line gives: the data, where what is finished is kept, and how many seeds."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Return what the command line gives: the data, where what is finished is kept, how many seeds, the format."""
+    parser = command_line(description)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     return parser.parse_args()
 
 
-def tell(mark: str, seeds: int, table: list[str]) -> None:
-    """Write the table where `mark` stands for this precision, under the machine, and print it."""
-    precision = choose_precision("auto", PROCESSOR)
-    text = "\n".join([f"{told(environment(PROCESSOR, precision).model_dump())}; {seeds} seeds.", "", *table])
-    put(DOCUMENT, f"{mark} in {precision}", text)
+def tell(mark: str, precision: Precision, seeds: int, table: list[str]) -> None:
+    """Write the table where `mark` stands, under the machine, and print it."""
+    text = "\n".join([f"{machine_here(precision)}; {seeds} seeds.", "", *table])
+    put(DOCUMENT, mark, text)
     print(text)
 
 
-def experiment(data: Path, seeds: int) -> Experiment:
+def experiment(data: Path, seeds: int, precision: Precision) -> Experiment:
     """Return full fine-tuning and LoRA, each at one rate."""
     lora = {"kind": "lora", "rank": RANK, "alpha": 2 * RANK, "dropout": 0.1, "targets": ["attention"]}
     methods: dict[str, dict[str, Any]] = {"full": {"kind": "full"}, "lora": lora}
     task = {"kind": "classification", "data": {"source": str(data), "rows": ROWS}, "max_length": MAX_LENGTH}
+    conditions = {"model": MODEL, "task": task, "epochs": EPOCHS, "batch_size": BATCH_SIZE, "precision": precision}
     raw = {
         "baseline": "full",
         "seeds": seeds,
-        "conditions": {"model": MODEL, "task": task, "epochs": EPOCHS, "batch_size": BATCH_SIZE},
+        "conditions": conditions,
         "arms": {name: {"method": method, "learning_rates": [RATES[name]]} for name, method in methods.items()},
     }
     return parse_experiment(raw, "learning")

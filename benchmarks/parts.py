@@ -2,14 +2,13 @@
 
     python benchmarks/parts.py
 
-Random weights, 8 texts of 288 tokens, bfloat16 where the processor multiplies it and float32 elsewhere. The variants
-take turns; the table, medians of `--repeats`, is written into docs/engine.md, where each precision has its own. Run
-nothing beside it.
+Random weights, 8 texts of 288 tokens, bfloat16 where the processor multiplies it and nobody asks for float32. The
+variants take turns; the table, medians of `--repeats`, is written into docs/engine.md, where each precision has its
+own. Run nothing beside it.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -21,17 +20,16 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification, DistilBertConfig
 
+from asking import PROCESSOR, command_line, machine_here, precision_of
 from loralab.engine.adapters import adapters_in_one
 from loralab.engine.attention import attention_in_pieces
 from loralab.engine.casts import inputs_cast_once
 from loralab.engine.dropout import speed_up_dropout
 from loralab.engine.frozen import frozen_weights_light
-from loralab.engine.precision import Precision, choose_precision
-from loralab.measure import environment
+from loralab.engine.precision import Precision
 from loralab.memory import keep_few_kernels
 from loralab.methods import Full, Lora
 from marks import put
-from table import told
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 TEXTS, TOKENS = 8, 288
@@ -52,14 +50,12 @@ INSIDE: dict[str, Callable[..., AbstractContextManager[None]]] = {
     CASTS: inputs_cast_once,
 }
 OF_BFLOAT16 = (ROUNDED, CASTS)
-PROCESSOR = torch.device("cpu")
 VARIANTS = (("lora", 0.1), ("lora", 0), ("full", 0.1), ("full", 0))
 
 
 def main() -> None:
     """Time the variants in turn, and write the table."""
-    repeats = asked(__doc__, 5)
-    precision = choose_precision("auto", PROCESSOR)
+    repeats, precision = asked(__doc__, 5)
     parts = parts_in(precision)
     lines = heading("a step, with each part on top of those before it", precision, repeats)
     columns = [timed(method, rate, parts, precision, repeats) for method, rate in VARIANTS]
@@ -69,12 +65,13 @@ def main() -> None:
     print("\n".join(lines))
 
 
-def asked(told: str | None, usual: int) -> int:
-    """Return how often the command line of a script that is `told` so asks to repeat, with the kernels of a trial."""
-    parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
+def asked(description: str | None, usual: int) -> tuple[int, Precision]:
+    """Return how often to repeat and in which number format, by the command line; and keep the kernels of a trial."""
+    parser = command_line(description)
     parser.add_argument("--repeats", type=int, default=usual)
+    given = parser.parse_args()
     keep_few_kernels()
-    return int(parser.parse_args().repeats)
+    return int(given.repeats), precision_of(given)
 
 
 def parts_in(precision: Precision) -> list[str]:
@@ -85,7 +82,7 @@ def parts_in(precision: Precision) -> list[str]:
 def heading(what: str, precision: Precision, repeats: int) -> list[str]:
     """Return how a table begins that has a column for each of VARIANTS."""
     return [
-        f"{told(environment(PROCESSOR, precision).model_dump())}; median of {repeats}.",
+        f"{machine_here(precision)}; median of {repeats}.",
         "",
         f"| {what} | LoRA | LoRA, no dropout | full | full, no dropout |",
         "| --- | ---: | ---: | ---: | ---: |",

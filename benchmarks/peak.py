@@ -8,26 +8,27 @@ import sys
 import time
 from statistics import median
 
-from contestants import MAX_LENGTH, PRECISION, Ground, Row
+from contestants import MAX_LENGTH, Ground, Row
+from loralab.engine.precision import Precision
 from loralab.pretrained import load_tokenizer
 
 LAYERS, WIDTH, INNER = 6, 768, 3072  # DistilBERT-base
 
 
-def matrix_peak() -> float:
+def matrix_peak(precision: Precision) -> float:
     """Return FLOP per second of the model's matrix products, in a fresh process: the median over shapes."""
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, __file__, precision], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
-def measure_peak() -> float:
+def measure_peak(precision: str) -> float:
     """Measure it here: the products of a batch of 8 x 288 tokens, forward and backward."""
     import torch
 
     rates = []
     for tokens, inner, outer in ((2304, WIDTH, WIDTH), (2304, WIDTH, INNER), (2304, INNER, WIDTH)):
-        left = torch.randn(tokens, inner, dtype=getattr(torch, PRECISION))
-        right = torch.randn(inner, outer, dtype=getattr(torch, PRECISION))
+        left = torch.randn(tokens, inner, dtype=getattr(torch, precision))
+        right = torch.randn(inner, outer, dtype=getattr(torch, precision))
         seconds = []
         for _ in range(15):
             begun = time.perf_counter()
@@ -54,4 +55,4 @@ def useful(ground: Ground, method: str, ours: Row) -> float:
 
 
 if __name__ == "__main__":
-    print(measure_peak())
+    print(measure_peak(sys.argv[1]))

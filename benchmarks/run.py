@@ -7,8 +7,8 @@ IMDb; `--corpus` train.txt, validation.txt and test.txt; `--tokenizer` a languag
 sizes of DistilBERT-base and GPT-2 and random weights: speed and memory don't depend on what the weights are. Within a
 part peers and loralab take turns, so that a machine whose speed drifts favours nobody; every figure is the median of
 `--repeats`. Parts that are named replace theirs in `benchmarks/results.json`, from which the table in
-`benchmarks/README.md` is written; without a name, all run. A machine that multiplies bfloat16 and one that doesn't have
-figures of their own. Run nothing beside it.
+`benchmarks/README.md` is written; without a name, all run. bfloat16, where the processor multiplies it and nobody asks
+for float32, and float32 have figures of their own. Run nothing beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gpt2
-from contestants import PRECISION, TEST_ROWS, Ground, Row, comparison, language_peer, language_trial, peer, trial
+from asking import command_line, precision_of
+from contestants import TEST_ROWS, Ground, Row, comparison, language_peer, language_trial, peer, trial
 from loralab.pretrained import load_tokenizer
 from peak import matrix_peak, useful
 from table import write_table
@@ -33,7 +34,7 @@ WHOLE_ROWS = 200  # of train, in the comparison of whole comparisons; half as ma
 
 def main() -> None:
     """Run the parts, and write the outcome down."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
@@ -50,7 +51,7 @@ def main() -> None:
                 print(name, row, flush=True)
                 rows.append(row)
         texts, repeats = (WHOLE_ROWS, 1) if name == "whole" else (given.rows, given.repeats)
-        stored.setdefault(PRECISION, {})[name] = {"rows": texts, "repeats": repeats, "results": rows}
+        stored.setdefault(precision_of(given), {})[name] = {"rows": texts, "repeats": repeats, "results": rows}
         RESULTS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     write_table(HERE / "README.md", stored)
 
@@ -64,8 +65,13 @@ def classification(given: argparse.Namespace, scratch: Path, *, dropout: bool = 
             for style in ("padded", "tuned") if dropout else ("tuned",):
                 yield {"method": method, **peer(script, ground, method, style, dropout=dropout)}
             ours = trial(ground, method, scratch / f"{method}-{repeat}", dropout=dropout)
-            yield {"method": method, **ours, "peak": matrix_peak(), "useful": useful(ground, method, ours)}
-            if dropout and PRECISION == "bfloat16":
+            yield {
+                "method": method,
+                **ours,
+                "peak": matrix_peak(ground.precision),
+                "useful": useful(ground, method, ours),
+            }
+            if dropout and ground.precision == "bfloat16":
                 out = scratch / f"{method}-{repeat}-bfloat16"
                 yield {"method": method, **trial(ground, method, out, scoring="bfloat16")}
 
@@ -135,6 +141,7 @@ def prepare(given: argparse.Namespace, scratch: Path, rows: int, test: int = TES
         language_model=scratch / "gpt2",
         corpus=given.corpus,
         rows=rows,
+        precision=precision_of(given),
     )
 
 

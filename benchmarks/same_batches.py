@@ -2,10 +2,11 @@
 
     python benchmarks/same_batches.py --data DIR --out DIR
 
-The trials of `learning.py`, each carried out twice: as `loralab run` does, with `precision: auto`, and by the same loop
-in float32 with PyTorch's dropout and the layers as transformers and PEFT have them. Head and batches are the same, so
-that masks and rounding alone differ; `tests/test_same_learning.py` holds the loop itself against a plain one. `--out`
-keeps what is finished. The table is written into docs/engine.md, where each precision has its own.
+The trials of `learning.py`, each carried out twice: as `loralab run` does, with `precision: auto` unless one is
+named, and by the same loop in float32 with PyTorch's dropout and the layers as transformers and PEFT have them. Head
+and batches are the same, so that masks and rounding alone differ; `tests/test_same_learning.py` holds the loop itself
+against a plain one. `--out` keeps what is finished. The table is written into docs/engine.md, where each precision has
+its own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from unittest.mock import patch
 
+from asking import precision_of
 from learning import asked, experiment, ratio_of, tell, validation_loss
 from loralab import Experiment
 from loralab.experiment import Trial
@@ -27,7 +29,8 @@ from loralab.train import carry_out
 def main() -> None:
     """Train both ways, and write the table."""
     given = asked(__doc__)
-    compared = experiment(given.data, given.seeds)
+    precision = precision_of(given)
+    compared = experiment(given.data, given.seeds, precision)
     lines = [
         "| | validation loss without | with all of it | ratio |",
         "| --- | ---: | ---: | ---: |",
@@ -36,7 +39,7 @@ def main() -> None:
         trials = trials_of(compared, arm)
         without, with_it = ([loss(trial, given.out, is_plain=plain) for trial in trials] for plain in (True, False))
         lines.append(f"| {arm} | {fmean(without):.3f} | {fmean(with_it):.3f} | {ratio_of(with_it, without)} |")
-    tell("same batches", given.seeds, lines)
+    tell(f"same batches in {precision}", precision, given.seeds, lines)
 
 
 def trials_of(compared: Experiment, arm: str) -> list[Trial]:

@@ -24,10 +24,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from loralab.engine.activations import fuse_activations
 from loralab.engine.dropout import Drops, Masks, speed_up_dropout
-from loralab.engine.precision import Precision, choose_precision
+from loralab.engine.precision import Precision
 from loralab.tasks.likelihood import summed_loss
 from marks import put
-from parts import PROCESSOR, VARIANTS, asked, build, heading, parts_in, step, within
+from parts import VARIANTS, asked, build, heading, parts_in, step, within
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 BLOCKS, BLOCK_SIZE = 4, 350
@@ -48,8 +48,7 @@ Shares = dict[str, float]  # of a step's time, by kind of work
 
 def main() -> None:
     """Profile, and write the tables."""
-    repeats = asked(__doc__, 5)
-    precision = choose_precision("auto", PROCESSOR)
+    repeats, precision = asked(__doc__, 5)
     parts = parts_in(precision)
     labelled = []
     for method, rate in VARIANTS:
