@@ -31,6 +31,13 @@ def test_a_table_is_read_by_the_columns_of_the_experiment_and_needs_no_labels(tm
     assert read_asked(tmp_path / "pairs.jsonl", PAIR) == [("a", "b")]
 
 
+def test_lines_are_no_pairs(tmp_path: Path) -> None:
+    """Two lines would look like one."""
+    (tmp_path / "two.txt").write_text("the cat\na dog\n", encoding="utf-8")
+    with pytest.raises(UserError, match="a table with the columns premise and hypothesis"):
+        read_asked(tmp_path / "two.txt", PAIR)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [

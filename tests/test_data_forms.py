@@ -112,6 +112,13 @@ def test_splits_may_have_names_of_their_own(tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name, _, _ in rows_read(read)} == {"fitting", "held-out"}
 
 
+def test_a_split_may_be_left_alone_and_held_out_of_train(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write_jsonl(tmp_path / f"{name}.jsonl", numbered_rows(["a", "b"]))
+    read = Data(source=str(tmp_path), splits=SplitNames(test=None)).read()
+    assert all(name.startswith("train/") for name in read.test.ids)
+
+
 def test_what_is_tested_on_is_not_validated_on(tmp_path: Path) -> None:
     for name in ("train", "validation", "test"):
         write_jsonl(tmp_path / f"{name}.jsonl", numbered_rows(["a", "b"]))

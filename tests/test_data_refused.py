@@ -41,6 +41,26 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], dict[str, Any], str]] = {
         {},
         "'x_test' is the name of a split.*data.splits",
     ),
+    "a test split by another name": (
+        {"train.csv": CSV, "Testing.csv": CSV},
+        {},
+        "data.splits.test: there is no split 'test'; name the one that is meant, such as 'Testing', or none by null",
+    ),
+    "folders of splits by other names": (
+        {"training/a/1.txt": "x", "training/1.txt": "x", "testing/1.txt": "y"},
+        {},
+        "'testing' is the name of a split.*data.splits",
+    ),
+    "validation that is tested on": (
+        {"train.csv": CSV, "test.csv": CSV},
+        {"splits": {"validation": "test"}},
+        "data.splits.validation: 'test' serves for something else",
+    ),
+    "a configuration of a corpus that has none": (
+        {"train.csv": CSV},
+        {"source": "package:docstrings", "configuration": "en"},
+        "data.configuration: package:docstrings has none",
+    ),
     "a split that isn't there": ({"train.csv": CSV}, {"splits": {"test": "gold"}}, "no split 'gold'; there are train"),
     "a folder that isn't there": ({"train.csv": CSV}, {"configuration": "en"}, "no folder 'en'; its folders are: none"),
     "a line that isn't JSON": ({"train.jsonl": LINES + "{x\n"}, {}, r"train\.jsonl, line 21: not JSON"),

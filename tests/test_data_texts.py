@@ -88,6 +88,16 @@ def test_shared_texts_are_dropped_from_train_where_asked(shared: Data) -> None:
     assert (len(read.train), len(read.validation), len(read.test)) == (32, 8, 20)
 
 
+def test_a_validation_split_that_shares_texts_with_test_is_told_and_loses_them_where_asked(tmp_path: Path) -> None:
+    rows = {"train": range(20), "validation": range(20, 30), "test": range(26, 40)}
+    for split, numbers in rows.items():
+        write_jsonl(tmp_path / f"{split}.jsonl", [{"text": f"text {row}", "label": row % 2} for row in numbers])
+    read = Data(source=str(tmp_path)).read()
+    assert (read.flaws.shared, read.flaws.shared_validation, read.flaws.dropped) == (0, 4, 0)
+    read = Data(source=str(tmp_path), drop_shared=True).read()
+    assert (read.flaws.shared_validation, read.flaws.dropped, len(read.validation)) == (0, 4, 6)
+
+
 def test_markup_counts_until_it_is_cleaned(shared: Data) -> None:
     assert shared.model_copy(update={"clean_markup": False}).read().flaws.shared == 0
 

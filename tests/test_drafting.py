@@ -177,6 +177,15 @@ def test_a_drafted_file_asks_for_no_more_rows_than_there_are_left(
     assert len(api.check(experiment).train) >= 1200
 
 
+def test_rows_without_text_are_not_asked_for(toy_model: Path, tmp_path: Path) -> None:
+    """They are left out in reading, so that 2,003 rows may not be 2,000."""
+    without = [{**row, "review": ""} for row in rows(5)]
+    for split, made in {"train": [*rows(1998), *without], "validation": rows(), "test": rows()}.items():
+        write_jsonl(tmp_path / "data" / f"{split}.jsonl", made)
+    experiment, _ = drafted(tmp_path / "data", toy_model, tmp_path / "mine.yaml")
+    assert len(api.check(experiment).train) == 1998
+
+
 def test_a_file_that_is_there_is_not_overwritten(toy_data: Path, toy_model: Path, tmp_path: Path) -> None:
     to = tmp_path / "mine.yaml"
     to.write_text("mine", encoding="utf-8")

@@ -55,6 +55,17 @@ def cut(examples: Texts, column: Any) -> list[list[int]]:
     return [column[start:end].tolist() for start, end in bounds]
 
 
+def test_pairs_tokenised_one_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = pair_tokenizer()
+    at_once = task(max_length=6).tokenise(PAIRS, tokenizer)
+    assert at_once.truncated == 2
+    monkeypatch.setattr("loralab.tasks.encoding.AT_ONCE", 1)
+    one_by_one = task(max_length=6).tokenise(PAIRS, tokenizer)
+    assert cut(one_by_one, one_by_one.stream) == cut(at_once, at_once.stream)
+    assert cut(one_by_one, one_by_one.types) == cut(at_once, at_once.types)
+    assert one_by_one.truncated == 2
+
+
 def test_a_pair_is_tokenised_as_its_tokenizer_joins_pairs() -> None:
     tokenizer = pair_tokenizer()
     examples = task().tokenise(PAIRS, tokenizer)

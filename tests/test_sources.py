@@ -110,7 +110,7 @@ def test_more_rows_than_there_are_is_an_error(toy_data: Path) -> None:
 
 def test_labels_are_checked_in_the_rows_that_are_used(toy_data: Path) -> None:
     """Six labels in the file, of which a sample of three rows can hold three at the most."""
-    with pytest.raises(UserError, match="test: labels that no row of train has"):
+    with pytest.raises(UserError, match="test: labels that no row of train in use has"):
         Data(source=str(toy_data), rows=RowCounts(train=3)).read()
     with pytest.raises(UserError, match="every row in use has the label"):
         Data(source=str(toy_data), rows=RowCounts(train=1)).read()

@@ -191,6 +191,18 @@ def test_the_last_word_is_found_without_the_blanks_behind_it(
     assert set(stream.owners[begin:end]) == {1}
 
 
+def test_documents_tokenised_one_at_a_time_make_the_same_stream(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = documents("one two", "three", "four five six")
+    at_once = make_stream(texts, tokenizer, last_word=True)
+    monkeypatch.setattr("loralab.tasks.encoding.AT_ONCE", 1)
+    one_by_one = make_stream(texts, tokenizer, last_word=True)
+    assert one_by_one.tokens.tolist() == at_once.tokens.tolist()
+    assert one_by_one.owners.tolist() == at_once.owners.tolist()
+    assert one_by_one.last_words == at_once.last_words
+
+
 def test_a_last_word_that_no_token_holds_is_told() -> None:
     from tokenizers import normalizers
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +76,8 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
     rows = _some(seen.rows["train"])
     lengths = _lengths(rows, seen.text, tokenizer)
     length = min(BLOCK if kind == "causal-lm" else _enough(lengths), tokenizer.model_max_length)
-    few = {} if seen.label is None else _few(seen, seen.label)
-    written = _template("experiment.yaml.j2").render(
+    fill = partial(
+        _template("experiment.yaml.j2").render,
         kind=kind,
         model=_quoted(model),
         source=_quoted(source),
@@ -86,10 +87,13 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
         hides_test=seen.hides_test,
         drops_unlabelled=bool(seen.unlabelled),
         is_usual=(seen.text, seen.label) in (("text", "label"), ("text", None)),
-        rows=few,
         length=length,
         arms={name: _flow(arm) for name, arm in USUAL_ARMS[kind].items()},
     )
+    few = {} if seen.label is None else _few(seen, seen.label)
+    if few and not _is_enough(fill(rows=few)):
+        few = {}
+    written: str = fill(rows=few)
     parse_experiment(read_value(written, "the draft"), "the draft")
     columns, cut = _told_columns(seen.text, seen.label, rows), _told_length(lengths, length, kind)
     return Draft(written, (columns, *_told_gaps(seen), cut, *_told_few(seen, few)))
@@ -166,6 +170,15 @@ def _few(seen: _Seen, label: str) -> dict[str, int]:
     )
     there = {"train": left, "test": len(test or ())}
     return {split: most for split, most in asked.items() if there[split] > most}
+
+
+def _is_enough(written: str) -> bool:
+    """Tell whether so few rows do, by reading them: a label may be too rare, and rows without text don't count."""
+    try:
+        parse_experiment(read_value(written, "the draft"), "the draft").conditions.task.data.read()
+    except UserError:
+        return False
+    return True
 
 
 def _holds_text(values: Sequence[object]) -> bool:

@@ -81,7 +81,8 @@ class DataFacts(Settings):
     tokens: dict[str, int]  # real ones, likewise; of texts that are cut, those left
     truncated: dict[str, float]  # share of texts cut at `max_length`, by split
     shared: int  # texts of train that also stand in test
-    dropped: int  # texts that train lost because test has them
+    shared_validation: int = 0  # texts of validation, likewise
+    dropped: int  # texts that train and validation lost because test has them
     without_text: dict[str, int]  # rows of the source that were left out, by split
     without_label: dict[str, int] = Field(default_factory=dict)  # further ones
 
@@ -105,7 +106,8 @@ class Check(Settings):
     seen: str  # what was looked at, and what it showed
 
 
-MERGED = "the merged model gives the adapter's logits"  # what is checked of every adapter that can be merged
+RELOADED = "the saved model gives the same logits"  # what is checked of every model that is saved
+MERGED = "the merged model gives the adapter's logits"  # and of every adapter that can be merged
 
 
 class Course(Settings):

@@ -77,6 +77,7 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int | None 
             tokens={name: split.tokens for name, split in splits.items()},
             truncated={name: split.truncated / len(split) for name, split in splits.items()},
             shared=data.flaws.shared,
+            shared_validation=data.flaws.shared_validation,
             dropped=data.flaws.dropped,
             without_text=dict(data.flaws.without_text),
             without_label=dict(data.flaws.without_label),

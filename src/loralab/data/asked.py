@@ -19,7 +19,7 @@ def read_asked(file: Path, columns: Columns) -> list[Text]:
     if not file.is_file():
         raise UserError(f"{file}: no such file")
     if file.suffix.lower() == TEXT_ENDING:
-        return [*lines(read_text(file))]
+        return [*lines(read_text(file), columns)]
     rows = read_file(file, Columns(columns.texts, label=None)).rows
     mistakes, texts = list[str](), list[Text]()
     for number, row in enumerate(rows, start=1):
@@ -33,8 +33,16 @@ def read_asked(file: Path, columns: Columns) -> list[Text]:
     return texts
 
 
-def lines(text: str) -> list[str]:
-    """Return the lines of a text, an answer for each: other line ends than a line feed's are part of a text."""
+def lines(text: str, columns: Columns) -> list[str]:
+    """Return the lines of a text, an answer for each: other line ends than a line feed's are part of a text.
+
+    Raises UserError where the model reads pairs, of which a line is none.
+    """
+    if len(columns.texts) == 2:
+        raise UserError(
+            f"texts: this model was trained on pairs, and a line is one text; "
+            f"give --file a table with the columns {' and '.join(columns.texts)}"
+        )
     return with_plain_line_ends(text).removesuffix("\n").split("\n") if text else []
 
 

@@ -45,7 +45,7 @@ class Corpus(Settings):
     context: Context = "corpus"
     rows: RowCounts = RowCounts()  # documents of each split to use
     test_share: Annotated[float, Field(gt=0, lt=1)] = TEST_SHARE  # of train, where the source has no test split
-    drop_shared: bool = False  # leave out of train what also stands in test
+    drop_shared: bool = False  # leave out of train and validation what also stands in test
     clean_markup: bool = False  # '<br />' and entities become what they stand for, other tags vanish
     seed: NonNegativeInt = Field(default=0, description="draws the sample and the splits that are held out")
 

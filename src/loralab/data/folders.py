@@ -14,13 +14,13 @@ from pathlib import Path
 
 from loralab.data.formats import TABLES, TEXT_ENDING, endings_read, read_file, read_text
 from loralab.data.records import Columns, Reader, Records, Table, first_few, gather, joined, numbered
+from loralab.data.splits import SPLITS, looks_like
 from loralab.data.texts import with_plain_line_ends
 from loralab.errors import UserError
 
 WHOLE = "train"  # what the rows of a source without splits are called
 
 _SHARD = re.compile(r"-\d+-of-(?P<count>\d+)(-[0-9a-f]+)?$")  # as in 'train-00000-of-00002'
-_SPLIT_WORD = re.compile(r"(^|[^a-z])(train|training|test|testing|valid|validation|val|dev)([^a-z]|$)")
 # What `datasets`, or a person, writes beside the rows.
 _DESCRIPTIONS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 _NOTES = ("readme.txt", "license.txt")
@@ -45,6 +45,7 @@ def find_in_folder(folder: Path, names: Collection[str], columns: Columns) -> Ma
     if "data" in folders:  # where a repository on the hub keeps its files
         return find_in_folder(folders["data"], names, columns)
     if _has_class_folders(folder):
+        _refuse_mixed_splits(folder, folders)
         return {WHOLE: partial(_read_class_folders, folder, columns)}
     if texts:
         _refuse_misnamed_splits(folder, groups)
@@ -126,7 +127,7 @@ def _read_group(name: str, files: Sequence[Path], columns: Columns) -> Records:
     if len(files) < expected:
         raise UserError(f"{first.parent}: {name!r} has {len(files)} of its {expected} parts: {_names(files)}")
     tables = gather(str(first.parent), [partial(read_file, file, columns) for file in files])
-    return numbered(name, Table([row for table in tables for row in table.rows], tables[0].class_names))
+    return numbered(written(name), Table([row for table in tables for row in table.rows], tables[0].class_names))
 
 
 def _read_split_folder(folder: Path, columns: Columns) -> Records:
@@ -181,12 +182,24 @@ def _read_texts(files: Sequence[Path], columns: Columns, prefix: str = "") -> Re
 
 def _refuse_misnamed_splits(folder: Path, groups: Collection[str]) -> None:
     """Rows to train on and rows to test on must not be mixed because their files have names of their own."""
-    split = next((name for name in groups if _SPLIT_WORD.search(name.lower())), None)
+    split = next((name for name in groups if any(looks_like(split, name) for split in SPLITS)), None)
     if split is not None:
-        raise UserError(
-            f"{folder}: {split!r} is the name of a split, but not one that is looked for; "
-            f"name it, for example with data.splits.train (there are {', '.join(first_few(list(groups), 'files'))})"
-        )
+        raise _misnamed(folder, split, groups)
+
+
+def _refuse_mixed_splits(folder: Path, classes: Collection[str]) -> None:
+    """A folder may be a class called 'test', but not beside one that looks like train."""
+    tested = next((name for name in classes if looks_like("test", name)), None)
+    if tested is not None and any(looks_like("train", name) for name in classes):
+        raise _misnamed(folder, tested, classes)
+
+
+def _misnamed(folder: Path, split: str, there: Collection[str]) -> UserError:
+    listed = ", ".join(first_few(list(there), "entries"))
+    return UserError(
+        f"{folder}: {split!r} is the name of a split, but not one that is looked for; "
+        f"name it, for example with data.splits.train (there are {listed})"
+    )
 
 
 def _nothing_readable(folder: Path, columns: Columns) -> UserError:

@@ -45,10 +45,12 @@ def find_splits(
 
     Raises UserError where there is no such source, or nothing in it that can be read.
     """
+    path = as_path(source)
+    if configuration is not None and (source == docstrings.SOURCE or path.is_file()):
+        raise UserError(f"data.configuration: {source} has none; leave the setting out")
     if source == docstrings.SOURCE:
         classes = {"label": tuple(docstrings.LIBRARIES)}
         return {split: partial(numbered, split, Table(rows, classes)) for split, rows in docstrings.read().items()}
-    path = as_path(source)
     if path.is_dir():
         inside = path if configuration is None else inner_folder(path, configuration)
         return find_in_folder(inside, names, columns)

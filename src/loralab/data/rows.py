@@ -39,7 +39,8 @@ class Flaws:
     """What was amiss with the rows, in counts."""
 
     shared: int = 0  # rows of train in use whose text also stands in a row of test in use
-    dropped: int = 0  # rows that train lost because test has their text
+    shared_validation: int = 0  # rows of validation in use, likewise
+    dropped: int = 0  # rows that train and validation lost because test has their text
     without_text: Mapping[str, int] = field(default_factory=dict)  # rows left out, by split; none where it isn't listed
     without_label: Mapping[str, int] = field(default_factory=dict)  # further ones, likewise
 

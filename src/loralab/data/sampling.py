@@ -52,14 +52,14 @@ class Drawing(Generic[R]):
     source: str
     counts: RowCounts
     test_share: float  # of train, held out where there is no test split
-    drop_shared: bool  # leave out of train what also stands in test
+    drop_shared: bool  # leave out of train and validation what also stands in test
     order: Callable[[R], Indices]  # every row once, seeded: each prefix is a sample
     called: str = "rows"
     way_out: str = "the source has too few"  # of a split that nothing is left for
 
 
 def draw(found: Mapping[str, R], drawing: Drawing[R]) -> tuple[dict[str, R], Flaws]:
-    """Return what is used as train, validation and test, and what train and test share.
+    """Return what is used as train, validation and test, and what test shares with the others.
 
     What `found` lacks of test and validation is held out of train. Raises MistakesError for splits with too few rows.
     """
@@ -68,7 +68,8 @@ def draw(found: Mapping[str, R], drawing: Drawing[R]) -> tuple[dict[str, R], Fla
     used = {
         split: there.take(drawing.order(there)[: getattr(drawing.counts, split)]) for split, there in splits.items()
     }
-    return used, Flaws(shared=len(_shared(used["train"], used["test"])), dropped=dropped)
+    shared, shared_validation = (len(_shared(used[split], used["test"])) for split in ("train", "validation"))
+    return used, Flaws(shared=shared, shared_validation=shared_validation, dropped=dropped)
 
 
 def left_for_training(rows: int, counts: RowCounts, test_share: float, *, has_test: bool, has_validation: bool) -> int:
@@ -99,16 +100,25 @@ def refuse(source: str, found: Iterable[str | None]) -> None:
 
 
 def _split(found: Mapping[str, R], drawing: Drawing[R]) -> tuple[dict[str, R], int]:
-    """Return train, validation and test, and how many rows train lost because test has their text."""
+    """Return train, validation and test, and how many rows the first two lost because test has their text."""
     train, test, validation = found["train"], found.get("test"), found.get("validation")
     if test is None:
         train, test = _hold_out(train, round(drawing.test_share * len(train)), drawing)
-    shared = _shared(train, test) if drawing.drop_shared else frozenset()
-    if shared:
-        train = train.take([row for row in range(len(train)) if row not in shared])
+    dropped = 0
+    if drawing.drop_shared:
+        train, dropped = _without(test, train)
+        if validation is not None:
+            validation, more = _without(test, validation)
+            dropped += more
     if validation is None:
         train, validation = _hold_out(train, _validation_count(len(train), drawing.counts), drawing)
-    return {"train": train, "validation": validation, "test": test}, len(shared)
+    return {"train": train, "validation": validation, "test": test}, dropped
+
+
+def _without(test: R, rows: R) -> tuple[R, int]:
+    """Return those of the rows whose text doesn't stand in test, and how many do."""
+    shared = _shared(rows, test)
+    return (rows.take([row for row in range(len(rows)) if row not in shared]) if shared else rows), len(shared)
 
 
 def _hold_out(rows: R, count: int, drawing: Drawing[R]) -> tuple[R, R]:
@@ -132,7 +142,7 @@ def _too_few(split: str, rows: R, drawing: Drawing[R]) -> str | None:
     return too_many or (too_few_to_compare(split, asked or len(rows), drawing.called) if split == "test" else None)
 
 
-def _shared(train: Items, test: Items) -> frozenset[int]:
-    """Return the places of those rows of train whose text stands in test, too."""
+def _shared(rows: Items, test: Items) -> frozenset[int]:
+    """Return the places of those rows whose text stands in test, too."""
     tested = {comparable(text) for text in test.texts}
-    return frozenset(row for row, text in enumerate(train.texts) if comparable(text) in tested)
+    return frozenset(row for row, text in enumerate(rows.texts) if comparable(text) in tested)

@@ -35,7 +35,7 @@ class Data(Settings):
     label_names: tuple[str, ...] = ()  # names for labels that are numbers from 0, in order
     rows: RowCounts = RowCounts()
     test_share: Annotated[float, Field(gt=0, lt=1)] = TEST_SHARE  # of train, where the source has no test split
-    drop_shared: bool = False  # leave out of train what also stands in test
+    drop_shared: bool = False  # leave out of train and validation what also stands in test
     drop_unlabelled: bool = False  # leave out rows without a label, or with -1 where numbers from 0 have names
     clean_markup: bool = False  # '<br />' and entities become what they stand for, other tags vanish
     seed: NonNegativeInt = Field(default=0, description="draws the sample and the splits that are held out")
@@ -118,4 +118,4 @@ def _untaught(split: str, used: Mapping[str, Rows], names: Sequence[str]) -> str
     if not lacking:
         return None
     listed = ", ".join(first_few([repr(names[label]) for label in lacking], "labels"))
-    return f"{split}: labels that no row of train has: {listed}"
+    return f"{split}: labels that no row of train in use has: {listed}; data.rows.train says how many are in use"

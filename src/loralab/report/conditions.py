@@ -29,8 +29,8 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         "Model": conditions.model,
         "Data": f"{task.data.source}: " + ", ".join(f"{count:,} {split}" for split, count in data.rows.items()),
         "Tokens": ", ".join(f"{count:,} {split}" for split, count in data.tokens.items()),
-        f"{task.item.capitalize()}s shared": f"{data.shared:,} of train also stand in test; {data.dropped:,} were "
-        "dropped for it",
+        f"{task.item.capitalize()}s shared": f"{data.shared:,} of train and {data.shared_validation:,} of validation "
+        f"also stand in test; {data.dropped:,} were dropped for it",
         "Empty rows": _by_split(data.without_text),
         **_of_the_task(task, data),
         "Training": f"{length}, {batch}, AdamW, warm-up over "

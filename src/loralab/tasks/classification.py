@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from loralab.data.sources import Data
 from loralab.errors import UserError, unknown_name
 from loralab.settings import Settings
 from loralab.tasks.batch_loss import BatchLoss
+from loralab.tasks.encoding import as_tokens, encoded, joined
 from loralab.tasks.examples import Examples, Texts
 from loralab.tasks.items import Items, LabelScores
 from loralab.tasks.metrics import (
@@ -100,23 +100,24 @@ class Classification(Settings):
             raise UserError(
                 f"task.max_length: this model reads at most {tokenizer.model_max_length} tokens, not {self.max_length}"
             )
-        encoded = _encode(rows.texts, tokenizer, truncation=True, max_length=self.max_length)
-        # Nothing may be left of a text that the tokenizer doesn't know; a network needs a token all the same.
-        input_ids = [tokens or [_stand_in(tokenizer)] for tokens in encoded["input_ids"]]
-        types = encoded.get("token_type_ids", [])
+        input_ids, types = [], []
+        for some in _encode(rows.texts, tokenizer, truncation=True, max_length=self.max_length):
+            # Nothing may be left of a text that the tokenizer doesn't know; a network needs a token all the same.
+            input_ids += [as_tokens(tokens or [_stand_in(tokenizer)]) for tokens in some["input_ids"]]
+            types += [as_tokens(one) for one in some.get("token_type_ids", [])]
         # Only a text that fills the limit can have been cut; its whole length tells.
         full = [text for text, tokens in zip(rows.texts, input_ids, strict=True) if len(tokens) == self.max_length]
-        whole = _encode(full, tokenizer, verbose=False)["input_ids"] if full else []
+        whole = (len(tokens) for some in _encode(full, tokenizer, verbose=False) for tokens in some["input_ids"])
         lengths = np.array([len(tokens) for tokens in input_ids], dtype=np.int64)
         return Texts(
             ids=rows.ids,
-            stream=_joined(input_ids),
+            stream=joined(input_ids),
             starts=np.cumsum(lengths) - lengths,
             lengths=lengths,
             labels=np.array(rows.labels, dtype=np.int64),
-            truncated=sum(len(tokens) > self.max_length for tokens in whole),
+            truncated=sum(length > self.max_length for length in whole),
             # Zero is what a model takes where it is given none, and DistilBERT takes none at all.
-            types=_joined(types) if any(map(any, types)) else None,
+            types=joined(types) if any(one.any() for one in types) else None,
         )
 
     def load(self, model: str, tokenizer: PreTrainedTokenizerBase, data: AnyData) -> Loaded:
@@ -136,11 +137,10 @@ class Classification(Settings):
         most = (pretrained.context_length if is_decoder else pretrained.most_positions)(loaded.network)
         if most is not None and self.max_length > most:
             raise UserError(f"task.max_length: this model reads at most {most} tokens, not {self.max_length}")
-        config = loaded.network.config
+        config = loaded.network.config.get_text_config()  # one inside, where a model reads more than texts
         if config.pad_token_id is None or is_decoder:
-            config.pad_token_id = (
-                tokenizer.pad_token_id
-            )  # the padding that the batches hold, whatever the checkpoint says
+            # The padding that the batches hold, whatever the checkpoint says.
+            config.pad_token_id = loaded.network.config.pad_token_id = tokenizer.pad_token_id
         return loaded
 
     def collate(
@@ -270,7 +270,7 @@ class Classification(Settings):
         )
 
 
-def _encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Mapping[str, Any]:
+def _encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, **settings: Any) -> Iterator[Mapping[str, Any]]:
     """Tokenise texts or pairs; a tokenizer that has no sign between two texts gets a line break between them."""
     pairs = [text for text in texts if isinstance(text, tuple)]
     columns: Sequence[list[Any]] = [list(texts)]
@@ -278,12 +278,7 @@ def _encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, **setting
         columns = [["\n".join(pair) for pair in pairs]]
     elif pairs:
         columns = [[first for first, _ in pairs], [second for _, second in pairs]]
-    encoded: Mapping[str, Any] = tokenizer(*columns, **settings)
-    return encoded
-
-
-def _joined(texts: Sequence[Sequence[int]]) -> npt.NDArray[np.int32]:
-    return np.fromiter(itertools.chain.from_iterable(texts), dtype=np.int32)
+    return encoded(tokenizer, *columns, **settings)
 
 
 def _stand_in(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -13,6 +13,7 @@ from loralab.data.documents import Documents
 from loralab.data.rows import Indices
 from loralab.errors import UserError
 from loralab.pretrained import text_start
+from loralab.tasks.encoding import as_tokens, encoded
 from loralab.tasks.examples import NOWHERE, Stream, Windows
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ def make_stream(documents: Documents, tokenizer: PreTrainedTokenizerBase, *, las
     """
     start = text_start(tokenizer)
     between = tokenizer.eos_token_id if start is None else start
-    encoded = tokenizer(
-        list(documents.texts), add_special_tokens=False, return_offsets_mapping=last_word, verbose=False
-    )
-    pieces: list[list[int]] = encoded["input_ids"]
+    pieces, inside = [], []
+    named = zip(documents.ids, documents.texts, strict=True)
+    settings = {"add_special_tokens": False, "return_offsets_mapping": last_word, "verbose": False}
+    for some in encoded(tokenizer, documents.texts, **settings):
+        pieces += [as_tokens(piece) for piece in some["input_ids"]]
+        inside += [_last_word(*next(named), offsets) for offsets in some.get("offset_mapping", [])]
     lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
     begins = np.cumsum(lengths + 1) - lengths  # the first token of each document, what stands between them before it
     tokens = np.full(int(lengths.sum()) + len(pieces) + 1, between, dtype=np.int32)
@@ -39,10 +42,6 @@ def make_stream(documents: Documents, tokenizer: PreTrainedTokenizerBase, *, las
         owners[begin : begin + len(piece)] = number
     last_words = None
     if last_word:
-        inside = [
-            _last_word(name, text, offsets)
-            for name, text, offsets in zip(documents.ids, documents.texts, encoded["offset_mapping"], strict=True)
-        ]
         last_words = tuple(
             (int(begin + first), int(begin + end)) for begin, (first, end) in zip(begins, inside, strict=True)
         )
