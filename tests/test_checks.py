@@ -28,7 +28,7 @@ from loralab.places import local
 from loralab.places.fresh import ProcessEndedError
 from loralab.plan import Choice, final_trials
 from loralab.progress import Progress, Silent
-from loralab.results import Check, Failure, Measurement, Point
+from loralab.results import RELOADED, Check, Failure, Measurement, Point
 from loralab.tasks.items import LabelScores
 from loralab.train import carry_out
 
@@ -36,7 +36,6 @@ FROZEN = "frozen weights are the checkpoint's"
 MOVED = "trained weights moved"
 TIED = "tied weights are still tied"
 HEAD = "the head was saved"
-RELOADED = "the saved model gives the same logits"
 MERGED = "the merged model gives the adapter's logits"
 SIZE = "the size on disk fits the weights saved"
 FELL = "the loss fell"
@@ -483,7 +482,7 @@ def test_no_figure_holds_the_time_or_the_memory_of_the_checks(
         late[0] = 1000.0
         return (Check(name="large", passed=bool(torch.ones(100_000_000).all()), seen=""),)
 
-    monkeypatch.setattr("loralab.measure.time.perf_counter", lambda: clock() + late[0])
+    monkeypatch.setattr("loralab.clock.time.perf_counter", lambda: clock() + late[0])
     monkeypatch.setattr("loralab.train.of_trained", spend)
     found = carry_out(final_trial(make_experiment, {"kind": "full"}, 1e-2, epochs=None, steps=1), tmp_path, silent, 8)
     assert found.checks[0].passed

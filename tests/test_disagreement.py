@@ -12,7 +12,7 @@ from loralab import api
 from loralab.comparison import compare
 from loralab.disagreement import AT_MOST, disputed
 from loralab.experiment import Experiment
-from loralab.results import Measurement
+from loralab.results import Check, Measurement
 from loralab.tasks.items import LabelScores
 from made_up import made_up, template, untuned
 
@@ -50,6 +50,22 @@ def test_a_text_on_which_an_arms_own_seeds_are_split_is_left_out(like: Measureme
 
     experiment = untuned(toy_experiment, seeds=(0, 1))
     assert [one.id for one in disputed(compare(experiment, made_up(like, experiment, right)))] == ["4"]
+
+
+def test_a_void_arm_has_no_say(like: Measurement, toy_experiment: Experiment) -> None:
+    def right(arm: str, seed: int) -> np.ndarray:
+        found = np.full(200, arm != "lora")
+        found[3] = arm == "full"
+        return found
+
+    experiment = untuned(toy_experiment)
+    results = made_up(like, experiment, right)
+    broken = (Check(name="predictions name more than one label", passed=False, seen="one"),)
+    for name, found in results.items():
+        if found.trial.arm == "lora":
+            results[name] = found.model_copy(update={"checks": broken})
+    (only,) = disputed(compare(experiment, results))
+    assert (only.id, set(only.answers)) == ("3", {"full", "head-only"})
 
 
 def test_where_all_arms_agree_there_is_nothing_to_tell(like: Measurement, toy_experiment: Experiment) -> None:

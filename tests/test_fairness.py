@@ -7,7 +7,9 @@ import pytest
 from loralab.comparison import Comparison, compare
 from loralab.experiment import Experiment
 from loralab.fairness import SHARED
-from loralab.results import Measurement
+from loralab.plan import choose, extra_trials, final_trials, tuning_trials
+from loralab.report import limits
+from loralab.results import Failure, Measurement
 from made_up import hits, made_up, template, untuned
 
 DRAWN = ["data order", "head initialisation", "steps", "planned steps", "tokens"]  # follow from the seed
@@ -106,8 +108,6 @@ def test_unequal_tuning_budgets_are_named(plain: Experiment, toy_experiment: Exp
     arms = dict(plain.arms) | {"lora": toy_experiment.arms["lora"]}
     uneven = plain.model_copy(update={"arms": arms})
     results = made_up(like, plain, lambda arm, seed: hits(0.9, 200))
-    from loralab.plan import choose, extra_trials, tuning_trials
-
     for trial in tuning_trials(uneven):
         results[trial.id] = like.model_copy(update={"trial": trial, "scores": {"log_loss": trial.learning_rate}})
     for trial in extra_trials(uneven, results):
@@ -116,6 +116,24 @@ def test_unequal_tuning_budgets_are_named(plain: Experiment, toy_experiment: Exp
     [deviation] = compare(uneven, results).fairness.deviations
     assert deviation.name == "number of learning rates tried"
     assert deviation.seen == "full 1; lora 3; head-only 1"
+
+
+@pytest.mark.parametrize(("reason", "is_fair"), [("crashed", False), ("killed", False), ("diverged", True)])
+def test_a_learning_rate_whose_trial_crashed_was_not_tried(
+    reason: Any, is_fair: bool, toy_experiment: Experiment, like: Measurement
+) -> None:
+    """That a rate diverges is an answer about it; that its process was killed is none."""
+    results = dict[str, Measurement | Failure]()
+    for trial in tuning_trials(toy_experiment):
+        results[trial.id] = like.model_copy(update={"trial": trial, "scores": {"log_loss": 1.0}})
+    lost = next(trial for trial in tuning_trials(toy_experiment) if trial.arm == "lora")
+    results[lost.id] = Failure(trial=lost, reason=reason, message="")
+    for trial in extra_trials(toy_experiment, results):
+        results[trial.id] = like.model_copy(update={"trial": trial, "scores": {"log_loss": 2.0}})
+    finals = final_trials(toy_experiment, choose(toy_experiment, results), toy_experiment.seeds)
+    results |= {trial.id: like.model_copy(update={"trial": trial}) for trial in finals}
+    fairness = compare(toy_experiment, results).fairness
+    assert ("number of learning rates tried" not in {one.name for one in fairness.deviations}) == is_fair
 
 
 def test_an_arm_with_other_seeds_is_exempt_from_what_seeds_draw(plain: Experiment, like: Measurement) -> None:
@@ -132,6 +150,8 @@ def test_an_arm_with_other_seeds_is_exempt_from_what_seeds_draw(plain: Experimen
         "tokens",
     ]
     assert comparison.verdicts["lora"].gain.seeds == len(plain.seeds)
+    (told,) = (line for line in limits.caveats(comparison) if line.startswith("Fair: "))
+    assert "data order" not in told
 
 
 def test_what_is_exempt_for_two_reasons_counts_once(plain: Experiment, like: Measurement) -> None:

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import MakeExperiment
 from loralab.files import read_experiment
 from loralab.statistics.decisions import LEVEL
 from loralab.statistics.estimate import crossed
@@ -58,6 +59,11 @@ def test_as_many_seeds_as_are_needed_decide_the_margin_and_one_less_does_not(
 
 def test_seeds_alone_can_not_make_up_for_few_texts() -> None:
     assert seeds_needed(margin=0.01, rows=100, level=LEVEL) is None
+
+
+def test_a_plan_counts_on_looks_and_on_every_arm(make_experiment: MakeExperiment) -> None:
+    """Two arms beside the baseline, each at the level of one of four looks."""
+    assert make_experiment(seeds="auto").level_of_an_arm == pytest.approx(0.05 / 4 / 2)
 
 
 @pytest.mark.parametrize(("recipe", "rows"), [("sst2", 872), ("imdb-distilbert-thorough", 25_000), *ROWS_GIVEN])

@@ -1,6 +1,7 @@
 import html
 import io
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -226,11 +227,11 @@ def test_of_too_many_labels_for_a_matrix_the_most_frequent_mistakes_are_listed(
     assert f'<th scope="row">{pair}</th>' in page
 
 
-def test_writing_the_report_again_gives_the_same_files(finished: Path) -> None:
-    before = (finished / "report.md").read_text(encoding="utf-8")
-    (finished / "report.md").unlink()
-    api.report(finished)
-    assert (finished / "report.md").read_text(encoding="utf-8") == before
+def test_writing_the_report_again_gives_the_same_files(finished: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(finished, tmp_path / "again")
+    (again / "report.md").unlink()
+    api.report(again)
+    assert (again / "report.md").read_text(encoding="utf-8") == (finished / "report.md").read_text(encoding="utf-8")
 
 
 def test_markdown_tables_have_as_many_cells_in_every_row(finished: Path) -> None:
@@ -300,7 +301,7 @@ def test_texts_that_train_and_test_share_are_told_and_left_out_rows_counted(comp
     for shared in (0, 7):
         data = known.model_copy(update={"shared": shared, "dropped": 2, "without_text": {"train": 1234}})
         told[shared] = compare(comparison.experiment, changed(results_of(comparison), "full", data=data))
-    assert "7 of train also stand in test; 2 were dropped" in facts(told[7])["Texts shared"]
+    assert "7 of train and 0 of validation also stand in test; 2 were dropped" in facts(told[7])["Texts shared"]
     assert facts(told[7])["Empty rows"] == "1,234 of train"
     assert "Rows without a label" not in facts(told[7])
     unlabelled = known.model_copy(update={"without_label": {"train": 1785, "test": 176}})
@@ -308,3 +309,8 @@ def test_texts_that_train_and_test_share_are_told_and_left_out_rows_counted(comp
     assert facts(told_too)["Rows without a label"] == "1,785 of train, 176 of test, left out"
     assert any("drop_shared: true" in line for line in limits.caveats(told[7]))
     assert not any("drop_shared" in line for line in limits.caveats(told[0]))
+    chosen_on = compare(
+        comparison.experiment,
+        changed(results_of(comparison), "full", data=known.model_copy(update={"shared_validation": 3})),
+    )
+    assert any("that learning rates are chosen on also stand in test" in line for line in limits.caveats(chosen_on))

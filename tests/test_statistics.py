@@ -308,7 +308,19 @@ def test_where_neither_is_enough_alone_both_are_named() -> None:
 
 
 def test_with_one_seed_no_number_of_seeds_is_promised() -> None:
-    assert seeds_needed(Estimate(0.0, 1, 100, 0.0, 1e-3, 0.0), margin=0.02, level=0.05) is None
+    single = Estimate(0.0, 1, 100, 0.0, 1e-3, 0.0)
+    assert seeds_needed(single, margin=0.02, level=0.05) is None
+    assert both_needed(single, margin=0.02, level=0.05) is None
+
+
+def test_a_design_that_would_not_show_the_direction_does_not_decide_that_an_arm_is_inferior() -> None:
+    """With a small margin and few seeds, the two-sided test asks more than the one-sided claim does."""
+    gain = Estimate(-0.1, 3, 10_000, seed_variance=6e-4, item_variance=1e-8, interaction=1e-8)
+    level, margin = 0.05, 0.0001
+    spare = gain.reach(0.2)
+    assert gain.reach(level) + spare <= abs(gain.value + margin)
+    assert gain.reach(level / 2) + spare > abs(gain.value)
+    assert not decides(gain, margin, level)
 
 
 def test_a_difference_from_which_on_the_design_sees_one_is_seen_in_four_of_five_cases() -> None:

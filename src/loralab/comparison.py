@@ -125,7 +125,7 @@ def _compare(experiment: Experiment, results: Results, seeds: tuple[int, ...]) -
     }
     verdicts = _judge(experiment, arms)
     arms = {name: replace(arm, verdict=verdicts.get(name)) for name, arm in arms.items()}
-    tried = Counter(trial.arm for trial in tuning)
+    tried = Counter(trial.arm for trial in tuning if _tells(results.get(trial.id)))
     untouched = {UNTOUCHED: _by_seed(of_arm[UNTOUCHED])}
     fairness = examine(measured, {name: tried[name] or 1 for name in arms})
     missing = tuple(trial for trial in (*tuning, *wanted) if trial.id not in results)
@@ -147,6 +147,11 @@ def _compare(experiment: Experiment, results: Results, seeds: tuple[int, ...]) -
             DESCRIPTIVE_DRAWS,
         ),
     )
+
+
+def _tells(result: Measurement | Failure | None) -> bool:
+    """Tell whether a learning rate was tried, or still will be: a crash says nothing of it."""
+    return not isinstance(result, Failure) or result.is_answer
 
 
 def _by_seed(results: Sequence[Measurement | Failure], seed_offset: int = 0) -> dict[int, Measurement]:

@@ -41,10 +41,11 @@ class Disputed:
 def disputed(comparison: Comparison) -> list[Disputed]:
     """Return the texts that some arms get right and others wrong, at most AT_MOST, the most confident errors first.
 
-    A text on which an arm's own seeds are split is left out. Empty where there are no labels, or where the arms were
-    scored on different texts.
+    Void arms have no say. A text on which an arm's own seeds are split is left out. Empty where there are no labels, or
+    where the arms were scored on different texts.
     """
-    scores = {arm.name: _label_scores(list(arm.measurements.values())) for arm in comparison.arms.values()}
+    sound = [arm for arm in comparison.arms.values() if not arm.is_void]
+    scores = {arm.name: _label_scores(list(arm.measurements.values())) for arm in sound}
     scores = {name: found for name, found in scores.items() if found}
     every = [one for of_arm in scores.values() for one in of_arm]
     if len(scores) < 2 or any(one.ids != every[0].ids for one in every):

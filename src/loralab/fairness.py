@@ -56,7 +56,7 @@ def _versions(found: Measurement) -> str:
     return " ".join(f"{name} {version}" for name, version in found.environment.versions.items())
 
 
-HEAD = "head initialisation"
+HEAD, ORDER = "head initialisation", "data order"
 
 
 def _batch(conditions: Conditions) -> str:
@@ -67,7 +67,7 @@ def _batch(conditions: Conditions) -> str:
 SHARED = (
     Shared("model revision", lambda m: m.sameness.model_revision),
     Shared("data", lambda m: m.data.sha256),
-    Shared("data order", lambda m: m.sameness.order_sha256, is_of_seed=True, is_drawn=True),
+    Shared(ORDER, lambda m: m.sameness.order_sha256, is_of_seed=True, is_drawn=True),
     Shared(HEAD, lambda m: m.sameness.head_sha256, is_of_seed=True, is_drawn=True),
     # Where `batch_tokens` limits batches, their number follows from the order.
     Shared("steps", lambda m: m.sameness.steps, is_of_seed=True, is_drawn=True, ends_early=True),

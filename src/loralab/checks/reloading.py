@@ -15,7 +15,7 @@ from loralab.data import AnyRows
 from loralab.engine.evaluation import predict
 from loralab.loading import load_saved
 from loralab.methods.merging import NotMergeableError, merged
-from loralab.results import MERGED, Check, Measurement
+from loralab.results import MERGED, RELOADED, Check, Measurement
 from loralab.tasks import Task
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ PROBE = 8  # test texts, the first ones
 RELOADED_TOLERANCE = 1e-5
 # Merging rounds every weight of a layer anew, and each layer hands that on to the next.
 MERGED_TOLERANCE = 1e-4
-_RELOADED = "the saved model gives the same logits"
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def load_again(measurement: Measurement, folder: Path, test: AnyRows) -> Reloade
     return Reloaded(model, measurement.trial.conditions.task, test, tokenizer)
 
 
-@claim(_RELOADED)
+@claim(RELOADED)
 def reloaded_logits(expected: Sequence[float], again: Callable[[], Reloaded]) -> Seen:
     """Compare the logits of the model that `again` loads with the `expected` ones, of the network that was saved."""
     reloaded = again()
@@ -72,7 +71,7 @@ def reloaded_logits(expected: Sequence[float], again: Callable[[], Reloaded]) ->
 
 def not_reloaded(why: str) -> Check:
     """Return the check of a saved model whose process ended before it gave an answer."""
-    return Check(name=_RELOADED, passed=False, seen=why)
+    return Check(name=RELOADED, passed=False, seen=why)
 
 
 @claim(MERGED)

@@ -7,6 +7,7 @@ from loralab.recommendation import BreakEven, NoReason, Turn
 from loralab.report import numbers
 from loralab.report.content import items
 from loralab.results import MERGED
+from loralab.statistics.ratios import Ratio
 from loralab.summary import ArmSummary
 
 RULE = (
@@ -49,14 +50,19 @@ def recommendation(comparison: Comparison) -> list[str]:
             f"in {price.phrase} ({told(found.arm)})."
         ]
     if found.runner_up is not None:
-        lead = found.lead
-        by_chance = lead is None or lead.interval is None or lead.interval[0] <= 1
-        unsure = "; that it costs more may be chance" if by_chance else ""
-        lines.append(f"Next: {found.runner_up} ({told(found.runner_up)}{unsure}).")
+        lines.append(f"Next: {found.runner_up} ({told(found.runner_up)}{_how_sure(found.lead)}).")
     lines += left_out
     if found.undecided:
         lines.append(f"Undecided, and so not considered: {', '.join(found.undecided)}.")
     return [*lines, *(_turns(arms[found.arm], baseline.name, even, items(comparison)) for even in found.break_evens)]
+
+
+def _how_sure(lead: Ratio | None) -> str:
+    """Say what is open about the runner-up's costing more."""
+    if lead is not None and lead.value == 1:
+        return "; it costs the same"
+    by_chance = lead is None or lead.interval is None or lead.interval[0] <= 1
+    return "; that it costs more may be chance" if by_chance else ""
 
 
 def _why_not(comparison: Comparison, other_arm: str) -> str:

@@ -9,7 +9,7 @@ from loralab.folder import flat
 from loralab.report import content, numbers
 from loralab.report.conditions import facts
 from loralab.report.content import Table
-from loralab.report.limits import faults
+from loralab.report.limits import faults, reservations
 from loralab.report.rendering import render
 from loralab.summary import COST_BY_NAME, ArmSummary
 
@@ -80,7 +80,7 @@ def meaning(runs: Runs) -> list[str]:
         "Each difference is from the baseline of its own experiment, within which everything was shared; between two "
         "experiments, figures also differ by the conditions that stand below."
     ]
-    lines += [f"{run}: {line}" for run, found in runs.items() for line in faults(found)]
+    lines += [f"{run}: {line}" for run, found in runs.items() for line in (*faults(found), *reservations(found))]
     metrics = {content.primary(found).phrase for found in runs.values()}
     if len(metrics) > 1:
         lines.append(f"They are about different metrics: {', '.join(sorted(metrics))}.")

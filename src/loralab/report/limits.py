@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from loralab.comparison import Comparison
+from loralab.fairness import ORDER
 from loralab.report import numbers
 from loralab.report.content import items, judged_items, primary
+from loralab.results import RELOADED, Measurement
 from loralab.statistics.decisions import LEVEL, MarginAnswer, Verdict
 from loralab.statistics.needed import both_needed, detectable, is_beyond_seeds, items_needed, seeds_needed
 from loralab.summary import ArmSummary
@@ -21,16 +25,25 @@ def caveats(comparison: Comparison) -> list[str]:
             lines.append(_what_it_would_take(name, verdict, comparison))
     for arm in comparison.arms.values():
         lines += [*(_of_its_rate(arm) if comparison.rates_are_tried else []), *_of_its_course(arm)]
-    lines += _of_the_data(comparison)
-    if comparison.missing:
-        left = ("" if comparison.rates_are_tried else "at least ") + numbers.several(len(comparison.missing), "trial")
-        lines.append(f"Still to be carried out: {left}; 'loralab run' goes on from there.")
-    return lines
+    return [*lines, *_of_the_data(comparison), *_unfinished(comparison)]
 
 
 def faults(comparison: Comparison) -> list[str]:
     """Say what spoils the comparison, or an arm of it: this belongs wherever an answer is shown."""
     return [*_unfair(comparison), *_void(comparison)]
+
+
+def reservations(comparison: Comparison) -> list[str]:
+    """Say what a reader of the bare verdicts would take them for: settled over seeds, and the last word."""
+    return [*_of_one_seed(comparison), *_unfinished(comparison)]
+
+
+def _unfinished(comparison: Comparison) -> list[str]:
+    if not comparison.missing:
+        return []
+    is_certain = comparison.rates_are_tried and comparison.seeds == comparison.experiment.seeds
+    left = ("" if is_certain else "at least ") + numbers.several(len(comparison.missing), "trial")
+    return [f"Still to be carried out: {left}; 'loralab run' goes on from there."]
 
 
 def _unfair(comparison: Comparison) -> list[str]:
@@ -55,12 +68,25 @@ def _sound(comparison: Comparison) -> list[str]:
     lines = []
     if comparison.fairness.is_fair:
         shared = len(comparison.fairness.checked) - len(comparison.fairness.exempt)
-        lines.append(f"Fair: the results show all {shared} things that arms must share, from data order to threads.")
+        is_exempt = any(deviation.name == ORDER for deviation in comparison.fairness.exempt)
+        named = "" if is_exempt else f", from {ORDER} to threads"
+        lines.append(f"Fair: the results show all {shared} things that arms must share{named}.")
     checks = [check for found in comparison.measurements for check in found.checks]
     if checks and all(check.passed for check in checks):
-        passed = numbers.several(len(comparison.measurements), "final trial")
-        lines.append(f"Whole: {passed} passed all {len(checks)} checks.")
+        lines.append(_whole(comparison.measurements, len(checks)))
     return lines
+
+
+def _whole(measurements: Sequence[Measurement], checks: int) -> str:
+    """Say that all checks were passed, and what could not be checked."""
+    passed = numbers.several(len(measurements), "final trial")
+    unknown = [found for found in measurements if RELOADED not in {check.name for check in found.checks}]
+    if not unknown:
+        return f"Whole: {passed} passed all {checks} checks."
+    return (
+        f"Not wholly checked: {passed} passed {checks} checks, but the saved models of {len(unknown)} could not be "
+        "loaded again to be compared, for lack of memory."
+    )
 
 
 def _how_it_is_meant(comparison: Comparison) -> str:
@@ -82,14 +108,20 @@ def _of_seeds(comparison: Comparison) -> list[str]:
         for name, count in counts.items()
         if count < len(comparison.seeds) and not comparison.missing
     ]
-    if single := [name for name, count in counts.items() if count == 1]:
-        lines.append(
-            f"With one seed ({', '.join(single)}), nothing is known of how much another would change: the interval "
-            f"covers {judged_items(comparison)} alone."
-        )
+    lines += _of_one_seed(comparison)
     if comparison.seeds != comparison.experiment.seeds and not comparison.missing:
         lines.append(f"Seeds ended after {len(comparison.seeds)}: more would hardly decide more.")
     return lines
+
+
+def _of_one_seed(comparison: Comparison) -> list[str]:
+    single = [name for name, verdict in comparison.verdicts.items() if verdict.gain.seeds == 1]
+    if not single:
+        return []
+    return [
+        f"With one seed ({', '.join(single)}), nothing is known of how much another would change: the interval "
+        f"covers {judged_items(comparison)} alone."
+    ]
 
 
 def _what_it_would_take(name: str, verdict: Verdict, comparison: Comparison) -> str:
@@ -107,11 +139,12 @@ def _what_it_would_take(name: str, verdict: Verdict, comparison: Comparison) -> 
     ways = ([f"{seeds} seeds"] if seeds else []) + ([f"{more_items:,} {judged}"] if more_items else [])
     if not ways and (both := both_needed(gain, margin, level)):
         ways = [f"{both[0]} seeds and {both[1]:,} {judged} together"]
-    would = (
-        f"{' or '.join(ways)} would decide it in four of five such experiments"
-        if ways
-        else "no larger design at hand would decide it"
-    )
+    if gain.seeds == 1:
+        would = "after one seed it isn't known what would decide it"
+    elif ways:
+        would = f"{' or '.join(ways)} would decide it in four of five such experiments"
+    else:
+        would = "no larger design at hand would decide it"
     if ways and not seeds and is_beyond_seeds(gain, margin, level):
         would += ", and no number of seeds on these"
     return f"{name} is undecided: this design {detected}; if the difference stays as seen, {would}."
@@ -120,11 +153,21 @@ def _what_it_would_take(name: str, verdict: Verdict, comparison: Comparison) -> 
 def _of_the_data(comparison: Comparison) -> list[str]:
     """Say where the data themselves limit what a score means."""
     data = comparison.measurements[0].data if comparison.measurements else None
-    if data is None or not data.shared:
+    if data is None:
+        return []
+    whole = items(comparison)
+    shared = {
+        f"{data.shared:,} of the {data.rows['train']:,} {whole} trained on": data.shared,
+        f"{data.shared_validation:,} of the {data.rows['validation']:,} {whole} that learning rates are chosen on": (
+            data.shared_validation
+        ),
+    }
+    told = [which for which, count in shared.items() if count]
+    if not told:
         return []
     return [
-        f"{data.shared:,} of the {data.rows['train']:,} {items(comparison)} trained on also stand in test, where a "
-        "score may show memory instead of learning; `task.data.drop_shared: true` leaves them out of training."
+        f"{' and '.join(told)} also stand in test, where a score may show memory instead of learning; "
+        "`task.data.drop_shared: true` leaves them out of both."
     ]
 
 

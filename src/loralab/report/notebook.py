@@ -9,7 +9,7 @@ from loralab.report.answer import sentence
 from loralab.report.charts import answers
 from loralab.report.content import Table, bill
 from loralab.report.content import answers as answer_table
-from loralab.report.limits import faults
+from loralab.report.limits import faults, reservations
 
 
 def html(comparison: Comparison) -> str:
@@ -21,6 +21,7 @@ def html(comparison: Comparison) -> str:
         _table(answer_table(comparison)),
         _table(bill(comparison)) if comparison.measurements else "",
         *(f"<p><strong>{escape(line)}</strong></p>" for line in faults(comparison)),
+        *(f"<p>{escape(line)}</p>" for line in reservations(comparison)),
     ]
     return "\n".join(parts)
 

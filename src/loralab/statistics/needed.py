@@ -20,8 +20,13 @@ def detectable(gain: Estimate, level: float) -> float:
 
 
 def decides(gain: Estimate, margin: float, level: float) -> bool:
-    """Tell whether a design with this error decides the margin with a chance of `POWER`, if the gain is as seen."""
-    return gain.reach(level) + gain.reach(1 - POWER) <= abs(gain.value + margin)
+    """Tell whether a design with this error decides the margin with a chance of `POWER`, if the gain is as seen.
+
+    What is called inferior must be shown to be worse, too.
+    """
+    spare = gain.reach(1 - POWER)
+    is_shown = gain.value + margin >= 0 or gain.reach(level / 2) + spare <= abs(gain.value)
+    return is_shown and gain.reach(level) + spare <= abs(gain.value + margin)
 
 
 def seeds_needed(gain: Estimate, margin: float, level: float) -> int | None:
@@ -54,6 +59,8 @@ def items_needed(gain: Estimate, margin: float, level: float) -> int | None:
 
 def both_needed(gain: Estimate, margin: float, level: float) -> tuple[int, int] | None:
     """Return seeds and test items, as many times as many of both, that would decide the margin; None as above."""
+    if gain.seeds == 1:
+        return None
     tried = ((times * gain.seeds, times * gain.items) for times in range(2, MOST_SEEDS // gain.seeds + 1))
     return next((both for both in tried if decides(with_more(gain, *both), margin, level)), None)
 

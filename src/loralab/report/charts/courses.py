@@ -10,7 +10,17 @@ import altair as alt
 from loralab.comparison import Comparison
 from loralab.report import content, numbers
 from loralab.report.charts.answers import as_shown
-from loralab.report.charts.figure import HEIGHT, SHARES, Figure, Panels, arm_colour, score_axis, score_scale, values
+from loralab.report.charts.figure import (
+    HEIGHT,
+    SHARES,
+    Figure,
+    Panels,
+    arm_colour,
+    arm_dash,
+    score_axis,
+    score_scale,
+    values,
+)
 from loralab.results import Point
 
 
@@ -51,7 +61,7 @@ def curves(comparison: Comparison) -> Figure | None:
         # A line is one thing to the pointer, whose figures would be those of its first point. One validation an epoch
         # may be the only point of a line, and is drawn; those of training are there for the pointer alone.
         dots = {"size": 18, "opacity": 0.75} if "validation" in title else {"size": 60, "opacity": 0}
-        lines = base.mark_line(strokeWidth=1.2, opacity=0.75).encode(detail="seed:N")
+        lines = base.mark_line(strokeWidth=1.2, opacity=0.75).encode(detail="seed:N", strokeDash=arm_dash(comparison))
         panels[title,] = (lines + base.mark_circle(**dots).encode(tooltip=tooltip)).properties(height=HEIGHT)
     return Figure("curves", "Loss and scores in training and validation", panels) if panels else None
 
@@ -92,5 +102,5 @@ def learning_rates(comparison: Comparison) -> Figure | None:
             alt.Tooltip("told:N", title=title),
         ],
     )
-    chart = (base.mark_line(strokeWidth=1.2) + dots).properties(height=HEIGHT)
+    chart = (base.mark_line(strokeWidth=1.2).encode(strokeDash=arm_dash(comparison)) + dots).properties(height=HEIGHT)
     return Figure("learning-rates", "Learning rates tried", {("Learning rates tried",): chart})

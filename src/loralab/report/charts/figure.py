@@ -26,12 +26,13 @@ COLOURS = (
     "#b5504f",
     "#808080",
     "#6a5acd",
-    "#2f6f5e",
+    "#3c8c77",
     "#c77c9d",
-    "#7a5230",
+    "#96653b",
 )
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 SHARES = ".2~%"  # as many decimals as it takes: 90.2 % and 90.4 %, but 90 % and 100 %
+DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [4, 4])  # drawn and left out, in pixels
 INK = "currentColor"  # of the text around the chart: dark on light, light on dark, black on paper
 FONT = "Helvetica, Arial, sans-serif"
 STILL_COLUMNS = 2
@@ -132,6 +133,13 @@ def arm_shape(comparison: Comparison) -> Chart:
     arms = list(comparison.arms)
     shapes = [SHAPES[position % len(SHAPES)] for position in range(len(arms))]
     return alt.Shape("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=shapes))
+
+
+def arm_dash(comparison: Comparison) -> Chart:
+    """Give each arm's line a pattern, likewise."""
+    arms = list(comparison.arms)
+    dashes = [DASHES[position % len(DASHES)] for position in range(len(arms))]
+    return alt.StrokeDash("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=dashes))
 
 
 def score_scale(metric: Metric, scores: Sequence[float], **options: Any) -> alt.Scale:
