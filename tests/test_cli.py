@@ -30,6 +30,8 @@ def test_plan_lists_every_trial(toy_yaml: Path) -> None:
 def test_overrides_reach_the_trials(toy_yaml: Path) -> None:
     shown = RUNNER.invoke(app, ["plan", str(toy_yaml), "--set", "arms.full.learning_rates=[5e-5, 7e-5]"])
     assert "7e-5" in shown.stdout
+    shown = RUNNER.invoke(app, ["plan", str(toy_yaml), "--arms", "full, lora"])
+    assert shown.exit_code == 0, shown.output
 
 
 COMMANDS = [[command.name or command.callback.__name__] for command in app.registered_commands if command.callback]

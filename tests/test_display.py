@@ -9,6 +9,7 @@ from rich.console import Console
 from loralab import display
 from loralab.display import Display
 from loralab.experiment import Stage
+from loralab.progress import Progress
 from loralab.results import Measurement
 from made_up import template
 
@@ -74,6 +75,14 @@ def test_the_time_left_knows_that_arms_take_unlike_long(clock: Clock, like: Meas
     shown(watched, clock, like, "tuning", 100.0, "lora")
     shown(watched, clock, like, "final", 300.0, "full")
     assert lines(console)[-1].endswith("about 10 min left")  # three more of 300 and 110 s in the mean, not of 300
+
+
+def test_a_bar_of_unknown_length_does_not_keep_the_last_ones(like: Measurement) -> None:
+    watched = Display(Console(file=io.StringIO(), width=200, force_terminal=True))
+    watched.begin(like.trial)
+    for moment in (Progress(like.trial.id, "training", 5, 10), Progress(like.trial.id, "saving")):
+        watched.progress(moment)
+    assert [task.total for task in watched._bars.tasks if task.description == like.trial.id] == [None]
 
 
 def test_only_the_first_trial_is_announced_where_lines_are_not_overwritten(clock: Clock, like: Measurement) -> None:

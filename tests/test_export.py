@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,16 @@ def test_any_name_of_a_folder_stands_in_the_lines_that_load_it(finished: Path, t
     exported = api.export(finished, "lora", tmp_path / 'my "best" model', merge=merge)
     assert ast.parse(exported.loading)
     assert r'"my \"best\" model"' in exported.loading
+
+
+def test_what_comes_from_a_write_protected_folder_can_be_written_to(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    model = next((run / "models" / "full").iterdir())
+    for place in (*model.iterdir(), model):
+        place.chmod(0o555)
+    api.export(run, "full", tmp_path / "out")
+    model.chmod(0o755)
+    assert all(place.stat().st_mode & stat.S_IWUSR for place in (tmp_path / "out", *(tmp_path / "out").iterdir()))
 
 
 def test_what_is_there_already_is_not_touched(finished: Path, tmp_path: Path) -> None:

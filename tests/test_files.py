@@ -40,6 +40,18 @@ def test_a_number_without_a_point_is_a_number(tmp_path: Path) -> None:
     assert read_experiment(file).arms["full"].learning_rates == (3e-3, 1e-2)
 
 
+def test_an_arm_with_dots_in_its_name_can_be_changed_and_no_other_is(tmp_path: Path) -> None:
+    """YAML writes what is the same twice by an anchor, and reads it as one thing."""
+    file = tmp_path / "toy.yaml"
+    arms = {"full": FILE["arms"]["full"], "lora-0.5": FILE["arms"]["lora"], "lora-0": FILE["arms"]["lora"]}
+    file.write_text(yaml.safe_dump({**FILE, "arms": arms}), encoding="utf-8")
+    assert "*id" in file.read_text(encoding="utf-8")
+    experiment = read_experiment(file, {"arms.lora-0.5.method.rank": 64})
+    ranks = {name: getattr(arm.method, "rank", None) for name, arm in experiment.arms.items()}
+    assert ranks["lora-0.5"] == 64
+    assert ranks["lora-0"] == FILE["arms"]["lora"]["method"]["rank"]
+
+
 def test_a_count_of_seeds_means_that_many_from_zero() -> None:
     assert parse_experiment(changed("seeds", 3), "toy.yaml").seeds == (0, 1, 2)
 
@@ -53,6 +65,7 @@ def test_data_may_be_named_by_its_source_alone() -> None:
     ("place", "value", "expected"),
     [
         ("conditions.epochs", 0, "conditions.epochs: 0 is not a positive number"),
+        ("conditions.give_up", 0.9, "conditions.give_up: 0.9 is not more than 1"),
         ("conditions.steps", 10, "conditions: give either epochs or steps"),
         ("conditions.batchsize", 4, "conditions: no setting is called 'batchsize'; did you mean 'batch_size'?"),
         (

@@ -1,11 +1,14 @@
 """A learning rate that is far behind another of its arm is given up, by one rule for all, if that was asked for."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from conftest import MakeExperiment
+from loralab.errors import LosingError
 from loralab.experiment import Trial
+from loralab.fitting import _give_up_if_losing
 from loralab.folder import ResultsFolder
 from loralab.plan import choose, final_trials, tuning_trials
 from loralab.results import Failure, Measurement
@@ -42,6 +45,13 @@ def test_the_worse_of_two_rates_is_given_up_once_the_better_one_is_known(
     assert reasons == (["", "", "losing", "losing"] if better_first else ["", "", "", ""])
     lost = [one for one in found if isinstance(one, Failure)]
     assert all("at step 30 validation gave" in one.message and one.is_answer for one in lost)
+
+
+@pytest.mark.parametrize(("found", "is_losing"), [(1.49, False), (1.51, True)])
+def test_a_rate_is_losing_from_the_factor_on(found: float, is_losing: bool, make_experiment: MakeExperiment) -> None:
+    (trial, *_) = asked(make_experiment, give_up=1.5)
+    with pytest.raises(LosingError) if is_losing else nullcontext():
+        _give_up_if_losing(trial, 30, {"log_loss": found}, {30: 1.0})
 
 
 def test_nothing_is_given_up_unasked(make_experiment: MakeExperiment, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,23 @@ def test_a_phase_inside_another_pauses_it(clock: list[float]) -> None:
     assert (meter.seconds("training"), meter.seconds("validation"), meter.seconds("saving")) == (6, 10, 0)
 
 
-@pytest.mark.parametrize("kind", [peak_memory(CPU), SampledPeak()], ids=lambda kind: type(kind).__name__)
-def test_a_peak_is_seen_after_it_has_passed_and_can_be_forgotten(kind: LinuxPeak | SampledPeak) -> None:
+def test_what_was_spent_before_a_stop_counts(clock: list[float]) -> None:
+    before, after = Meter(CPU), Meter(CPU)
+    before.mark_resident()
+    after.mark_resident()
+    with before.phase("training"):
+        clock[0] += 3
+    spent = before.spent(("training",))
+    after.resume(spent.model_copy(update={"memory": {"training": 10**12}}))
+    with after.phase("training"):
+        clock[0] += 2
+    assert after.seconds("training") == 5
+    assert after.memory().training == 10**12
+
+
+@pytest.mark.parametrize("make", [lambda: peak_memory(CPU), SampledPeak], ids=["the kernel's", "sampled"])
+def test_a_peak_is_seen_after_it_has_passed_and_can_be_forgotten(make: Callable[[], LinuxPeak | SampledPeak]) -> None:
+    kind = make()
     release_memory()
     kind.start_over()
     before = kind.peak()
@@ -67,10 +83,39 @@ def test_free_memory_is_what_a_container_leaves(monkeypatch: pytest.MonkeyPatch,
         "memory.stat": "anon 500\ninactive_file 150\n",
     }.items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "own").write_text("0::/\n")
     monkeypatch.setattr("loralab.memory.CGROUP", tmp_path)
+    monkeypatch.setattr("loralab.memory.OWN_GROUPS", tmp_path / "own")
     assert free_memory() == 450
     (tmp_path / "memory.max").write_text("max")
     assert free_memory() > 1000
+
+
+@pytest.mark.parametrize(
+    ("own", "base", "names"),
+    [
+        ("0::/jobs/mine/step\n", "", ("memory.max", "memory.current", "inactive_file")),
+        (
+            "3:cpu,cpuacct:/\n7:memory:/jobs/mine/step\n",
+            "memory",
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ),
+    ],
+    ids=["cgroup v2", "cgroup v1"],
+)
+def test_free_memory_is_what_the_groups_of_a_job_leave(
+    own: str, base: str, names: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As under SLURM: the limit may stand at any group above the process's own."""
+    limit, usage, cache = names
+    group = tmp_path / base / "jobs" / "mine"
+    (group / "step").mkdir(parents=True)
+    for name, text in {limit: "2000", usage: "700", "memory.stat": f"{cache} 100\n"}.items():
+        (group / name).write_text(text)
+    (tmp_path / "own").write_text(own)
+    monkeypatch.setattr("loralab.memory.CGROUP", tmp_path)
+    monkeypatch.setattr("loralab.memory.OWN_GROUPS", tmp_path / "own")
+    assert free_memory() == 1400
 
 
 def test_each_phase_has_its_own_peak_above_what_was_resident() -> None:

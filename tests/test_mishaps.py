@@ -18,6 +18,7 @@ import yaml
 from conftest import fails, sentences, toy_file, write_jsonl
 from loralab import api
 from loralab.checks import of_saved
+from loralab.cli import main
 from loralab.engine import checkpoints
 from loralab.errors import UserError
 from loralab.folder import ResultsFolder
@@ -283,15 +284,34 @@ def test_a_second_process_on_one_folder_is_refused(
 def test_a_disk_that_takes_nothing_is_told_and_what_is_finished_is_kept(
     desk: Desk, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(_: int) -> None:
-        raise OSError(number, os.strerror(number))
-
     before = desk.fingerprint()
-    monkeypatch.setattr("loralab.writing.os.fsync", refuse)
+    monkeypatch.setattr("loralab.writing.os.fsync", refusing(number))
     told = fails(monkeypatch, capsys, "run", str(desk.file), "--out", str(desk.out), "--seeds", "3")
     assert "can't be written" in told
     assert os.strerror(number) in told
     assert desk.fingerprint() == before
+
+
+def test_a_folder_that_takes_no_files_still_answers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A colleague's folder may be read, and not written."""
+    monkeypatch.setattr("loralab.writing.os.fsync", refusing(errno.EROFS))
+    monkeypatch.setattr("sys.argv", ["loralab", "report", str(desk.out)])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr()
+    assert "untouched" in told.out
+    assert "can't be written" in told.err
+
+
+def refusing(number: int) -> Callable[[int], None]:
+    """What stands in for a system call that fails with this error."""
+
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
 
 
 def test_a_disk_that_fills_up_while_a_model_is_saved_is_told(

@@ -37,7 +37,7 @@ def test_the_classifiers_study(toy_model: Path, toy_data: Path, tmp_path: Path) 
     assert "the change has rank 8\nA matrix of that size could have rank 32" in told
     assert "LoRA: 8 directions" in told or "LoRA: 7 directions" in told
     assert "Over 2 seeds and 48 test texts" in told
-    assert "direction" in told
+    assert ": direction " in told
     assert (tmp_path / "run" / "report.html").is_file()
 
 

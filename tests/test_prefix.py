@@ -198,6 +198,14 @@ def test_texts_that_there_is_no_room_for_are_computed(tmp_path: Path) -> None:
     assert 18 - 6 <= passes[0] < 18
 
 
+def test_a_disk_that_is_nearly_full_is_left_to_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = upper_lora(distilbert())
+    passes = counted(network.get_base_model().distilbert.transformer.layer[0])
+    monkeypatch.setattr("loralab.engine.prefix.LEFT_FREE", 2**62)
+    losses(network, FrozenPrefix(network, LENGTHS, tmp_path, limit=10**6))
+    assert passes[0] >= 18
+
+
 def test_a_language_model_with_an_adapter_on_its_output_alone_is_computed_once(tmp_path: Path) -> None:
     from loralab.tasks.likelihood import summed_loss
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,43 @@ def test_a_killed_trial_is_a_failure_and_the_others_go_on(toy_experiment: Experi
     assert results[0].reason == "killed"
     assert "status -9" in results[0].message
     assert isinstance(results[1], Measurement)
+
+
+def talking(watch: Watch, done: Path) -> str:
+    """Tell of more than any pipe holds, then leave a word that it's done."""
+    for step in range(20_000):
+        watch(Progress("a trial", "training", step, 20_000))
+    done.touch()
+    return "the result"
+
+
+def test_a_terminal_that_stands_still_does_not_hold_up_the_work(tmp_path: Path) -> None:
+    """Else its time would be the arm's."""
+    done, heard = tmp_path / "done", list[int]()
+
+    def stand_still(moment: Progress) -> None:
+        wait_until(done.exists)
+        heard.append(moment.step)
+
+    assert in_fresh_process(partial(talking, done=done), tmp_path / "log", stand_still) == "the result"
+    assert heard == list(range(20_000))
+
+
+def counts_stops(_: Watch) -> bool:
+    return signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL
+
+
+def test_a_process_of_its_own_leaves_out_the_time_in_which_it_was_stopped(tmp_path: Path) -> None:
+    assert in_fresh_process(counts_stops, tmp_path / "log", lambda _: None)
+
+
+def unpicklable(_: Watch) -> object:
+    return lambda: None
+
+
+def test_a_result_that_cannot_be_sent_is_told_with_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ProcessEndedError, match=r"(?s)status 1.*pickle"):
+        in_fresh_process(unpicklable, tmp_path / "log", lambda _: None)
 
 
 def seen_here(_: Watch) -> str:

@@ -10,12 +10,20 @@ import torch
 from conftest import MakeExperiment, save_model
 from loralab import api, train
 from loralab.engine.batches import Step
+from loralab.engine.checkpoints import Standing
+from loralab.engine.evaluation import predict
+from loralab.engine.setup import set_up
+from loralab.engine.stepping import Taken
 from loralab.errors import DivergedError, UserError
 from loralab.experiment import Experiment, Trial
+from loralab.loading import load_saved
+from loralab.measure import Meter, Spent
 from loralab.plan import Choice, final_trials, tuning_trials
 from loralab.progress import Progress
 from loralab.results import Failure, Measurement
+from loralab.tasks import Classification
 from loralab.tasks.items import LabelScores
+from loralab.tasks.metrics import log_losses
 from loralab.train import attempt
 from trouble import let_memory_run_out, stopped_after
 
@@ -79,6 +87,9 @@ def test_a_measurement_tells_time_memory_parameters_and_size_apart(finished: Pat
     assert full.saved is not None
     assert lora.saved is not None
     assert lora.saved.bytes < full.saved.bytes
+    files = (finished / full.saved.folder).iterdir()  # without what the tokenizer needs
+    assert full.saved.bytes == sum(one.stat().st_size for one in files if "token" not in one.name)
+    assert full.sameness.tokens == 2 * full.data.tokens["train"]  # in two epochs, padding not counted
     assert full.throughput is not None
     assert full.throughput.texts == pytest.approx(480 / full.seconds.training)
     assert found["untouched", 0].throughput is None
@@ -129,6 +140,40 @@ def test_tuning_is_scored_on_validation_and_keeps_no_model(make_experiment: Make
     assert found.items is None
     assert found.saved is None
     assert found.curve[-1].validation == pytest.approx(found.scores, rel=1e-4)
+
+
+def test_tuning_scores_no_test_text(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, items = set[str](), Classification.items
+
+    def noting(self: Classification, scored: Any) -> LabelScores:
+        seen.update(name.partition("/")[0] for examples, _ in scored.values() for name in examples.ids)
+        return items(self, scored)
+
+    monkeypatch.setattr(Classification, "items", noting)
+    carry_out(tuning_trials(make_experiment())[0], tmp_path, silent)
+    assert seen == {"validation"}
+
+
+def test_arms_begin_training_from_one_random_state(make_experiment: MakeExperiment, tmp_path: Path) -> None:
+    """Else they would train with other masks."""
+    states = []
+    for arm in ("full", "lora", "head-only"):
+        set_up(trial_of(make_experiment(), arm), tmp_path / arm, Meter(torch.device("cpu")))
+        states.append(torch.get_rng_state())
+    assert torch.equal(states[0], states[1])
+    assert torch.equal(states[0], states[2])
+
+
+def test_class_weights_reach_the_loop(make_experiment: MakeExperiment, tmp_path: Path) -> None:
+    task = make_experiment().conditions.task.model_dump()
+    losses = []
+    for weights in (None, {"animal": 50.0}):
+        changed = task | {"class_weights": weights}
+        trial = trial_of(with_conditions(make_experiment, epochs=None, steps=1, task=changed))
+        losses.append(carry_out(trial, tmp_path / str(weights is None), silent).curve[0].training_loss)
+    assert losses[0] != pytest.approx(losses[1], rel=0.1)
 
 
 def test_a_loss_that_is_no_number_is_a_failure_that_names_the_step(
@@ -206,6 +251,12 @@ def test_half_precision_in_training_leaves_float32_in_scores_and_files(
     assert found.environment.precision == "bfloat16"
     weights = load_file(tmp_path / "models" / "full" / "seed-0-lr0.003" / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    task = found.trial.conditions.task
+    test = task.read().test
+    model, tokenizer = load_saved(found, tmp_path)
+    logits = predict(model, task, task.tokenise(test, tokenizer), tokenizer, 8)
+    assert isinstance(found.items, LabelScores)
+    assert found.items.log_losses == pytest.approx(log_losses(logits, found.items.labels), abs=1e-5)
 
 
 @pytest.mark.parametrize("arm", ["full", "lora"])
@@ -234,6 +285,13 @@ def test_a_trial_goes_on_from_its_checkpoint_with_the_same_numbers_bit_for_bit(
     )
     trial = trial_of(experiment, "lora")
     whole = carry_out(trial, tmp_path / "whole", silent)
+    spent, resume = list[Spent](), Meter.resume
+
+    def noting(meter: Meter, before: Spent) -> None:
+        spent.append(before)
+        resume(meter, before)
+
+    monkeypatch.setattr(Meter, "resume", noting)
     for stops in (4, 7):  # stopped twice, the second time after it had gone on
         with stopped_after(stops, monkeypatch):
             carry_out(trial, tmp_path / "stopped", silent)
@@ -243,7 +301,23 @@ def test_a_trial_goes_on_from_its_checkpoint_with_the_same_numbers_bit_for_bit(
     assert resumed.curve == whole.curve
     assert resumed.sameness == whole.sameness
     assert resumed.course.kept_step == whole.course.kept_step
-    assert resumed.seconds.training > 0
+    assert resumed.seconds.training > spent[-1].seconds["training"] > spent[0].seconds["training"] > 0
+
+
+def test_a_trial_whose_data_changed_begins_anew(
+    make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = trial_of(make_experiment())
+    with stopped_after(5, monkeypatch):
+        carry_out(trial, tmp_path, silent)
+    monkeypatch.setattr("loralab.data.rows.LabelledData.sha256", "of others")
+    assert carry_out(trial, tmp_path, silent).course.resumed == ()
+
+
+def test_a_point_of_the_curve_is_the_mean_since_the_last_one() -> None:
+    standing = Standing().after(1, Taken(4.0, 2, 2)).with_point(0.5, None)
+    standing = standing.after(1, Taken(2.0, 1, 2)).with_point(1.0, None)
+    assert [(point.training_loss, point.training_accuracy) for point in standing.curve] == [(2.0, 1.0), (1.0, 0.5)]
 
 
 def test_a_trial_in_smaller_parts_goes_on_in_these_parts(
@@ -357,8 +431,6 @@ def test_training_stops_early_and_keeps_the_best_weights(
     make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The validation score is best after the second of ten epochs, so with patience 3 it ends after the fifth."""
-    from loralab.tasks import Classification
-
     losses = iter([0.9, 0.5, 0.6, 0.7, 0.8])
     scores = Classification.scores
 
@@ -378,6 +450,11 @@ def test_training_stops_early_and_keeps_the_best_weights(
     assert (found.sameness.steps, found.course.kept_step, found.course.planned_steps) == (150, 60, 300)
     assert shorter.sameness.steps == 90
     assert found.items == shorter.items  # both kept the weights of the second epoch
+    losses = iter([0.9, 0.5, 0.6, 0.7, 0.8])
+    with monkeypatch.context() as patch:
+        patch.setattr(Classification, "scores", judged)
+        tuned = carry_out(tuning_trials(experiment)[0], tmp_path / "c", silent)
+    assert tuned.scores["log_loss"] == 0.5  # by which its learning rate is chosen
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import TypeVar
 from loralab import drafting, exporting, prediction, pretrained
 from loralab.comparison import Comparison, compare
 from loralab.data import AnyData, asked
+from loralab.data.records import Columns
 from loralab.data.rows import LabelledData, Text
 from loralab.data.texts import shortened
 from loralab.disagreement import disputed
@@ -24,6 +25,7 @@ from loralab.experiment import Experiment, Trial
 from loralab.exporting import Exported
 from loralab.folder import ResultsFolder
 from loralab.forecast import ArmForecast, Forecast
+from loralab.hub import as_path
 from loralab.inspection import inspect_arms
 from loralab.matching import match_parameters
 from loralab.places import LocalProcesses, Place
@@ -69,8 +71,8 @@ def run(
 
     Raises UserError for what the user can put right, before anything is trained where that can be known.
     """
-    with Tracked(watcher or Silent(), open_trackers(trackers, Path(folder))) as tracked:
-        return _run(experiment, ResultsFolder(Path(folder)), place or LocalProcesses(), tracked)
+    with Tracked(watcher or Silent(), open_trackers(trackers, as_path(folder))) as tracked:
+        return _run(experiment, ResultsFolder(as_path(folder)), place or LocalProcesses(), tracked)
 
 
 def _run(experiment: Experiment, folder: ResultsFolder, place: Place, watcher: Watcher) -> Comparison:
@@ -115,8 +117,16 @@ def load(folder: str | Path) -> Comparison:
 def report(folder: str | Path) -> Comparison:
     """Write the report again from the stored results, and return the comparison. Imports no torch."""
     comparison = load(folder)
-    write_report(comparison, Path(folder), ResultsFolder(Path(folder)).texts())
+    rewrite(comparison, folder)
     return comparison
+
+
+def rewrite(comparison: Comparison, folder: str | Path) -> Path:
+    """Write the report of the results folder `folder` again, whose comparison is at hand; return the page's path.
+
+    Raises UserError where it can't be written.
+    """
+    return write_report(comparison, as_path(folder), ResultsFolder(as_path(folder)).texts())
 
 
 def beside(folders: Sequence[str | Path]) -> dict[str, Comparison]:
@@ -124,7 +134,7 @@ def beside(folders: Sequence[str | Path]) -> dict[str, Comparison]:
 
     Raises UserError.
     """
-    names = [Path(folder).resolve().name for folder in folders]
+    names = [as_path(folder).resolve().name for folder in folders]
     told = [str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)]
     if len(set(told)) < len(told):
         raise UserError("a results folder is given twice")
@@ -152,7 +162,7 @@ def open_model(folder: str | Path, arm: str, seed: int | None = None, *, watcher
     """Return the model that `arm` saved in the results folder `folder`, of `seed` or of its first one, to ask again and
     again. Raises UserError."""
     experiment, results = _stored(folder)
-    return SavedModel(_chosen(experiment, results, Path(folder), arm, seed, watcher or Silent()), Path(folder))
+    return SavedModel(_chosen(experiment, results, as_path(folder), arm, seed, watcher or Silent()), as_path(folder))
 
 
 def open_models(
@@ -164,7 +174,7 @@ def open_models(
     if not finished:
         raise UserError(f"{folder}: no model is finished yet; 'loralab run' goes on from what is there")
     return {
-        arm: SavedModel(_chosen(experiment, results, Path(folder), arm, seed, watcher or Silent()), Path(folder))
+        arm: SavedModel(_chosen(experiment, results, as_path(folder), arm, seed, watcher or Silent()), as_path(folder))
         for arm in experiment.arms
         if arm in finished
     }
@@ -186,8 +196,16 @@ def read_asked(folder: str | Path, file: str | Path) -> list[Text]:
 
     Raises UserError.
     """
-    columns = ResultsFolder(Path(folder)).experiment().conditions.task.data.columns
-    return asked.read_asked(Path(file), columns)
+    return asked.read_asked(as_path(file), _columns(folder))
+
+
+def asked_lines(folder: str | Path, text: str) -> list[str]:
+    """Return the lines of a text for `predict`. Raises UserError where the model reads pairs."""
+    return asked.lines(text, _columns(folder))
+
+
+def _columns(folder: str | Path) -> Columns:
+    return ResultsFolder(as_path(folder)).experiment().conditions.task.data.columns
 
 
 def export(
@@ -205,11 +223,11 @@ def export(
     card, README.md, says how it compares and how it was made. Raises UserError.
     """
     experiment, results = _stored(folder)
-    chosen = _chosen(experiment, results, Path(folder), arm, seed, watcher or Silent())
-    exported = exporting.export(chosen, Path(folder), Path(to), merge=merge)
+    chosen = _chosen(experiment, results, as_path(folder), arm, seed, watcher or Silent())
+    exported = exporting.export(chosen, as_path(folder), as_path(to), merge=merge)
     is_adapter = chosen.trial.method.saves_adapter and not merge
     told = card(compare(experiment, results), chosen, exported.loading, is_adapter=is_adapter)
-    write_whole(Path(to) / "README.md", told)
+    write_whole(as_path(to) / "README.md", told)
     return exported
 
 
@@ -328,7 +346,7 @@ def _look_ahead(experiment: Experiment, folder: ResultsFolder) -> None:
 
 def _stored(folder: str | Path) -> tuple[Experiment, Results]:
     """Return the experiment of a results folder, and every result of it that the folder holds. Raises UserError."""
-    kept = ResultsFolder(Path(folder))
+    kept = ResultsFolder(as_path(folder))
     experiment = kept.experiment()
     results: dict[str, Measurement | Failure] = {}
 

@@ -52,7 +52,12 @@ class Display:
         if not self._live and not self._clock.has_finished_one:
             self._console.print(f"Under way: {trial.id}", markup=False, highlight=False)
         self._clock.begin(trial)
-        self._bars.reset(self._one, description=trial.id, total=None, note="starting", visible=True)
+        self._begin_bar(trial.id, "starting")
+
+    def _begin_bar(self, name: str, note: str) -> None:
+        """Show a bar without a total: reset, or set to None, the last one's would stay (rich 15)."""
+        self._bars.remove_task(self._one)
+        self._one = self._bars.add_task(name, total=None, note=note)
 
     def progress(self, moment: Progress) -> None:
         """Show how far it is. A point of the curves comes between two words of progress, and is shown by them."""
@@ -63,8 +68,10 @@ class Display:
             facts.append(f"loss {moment.loss:.3f}")
         if moment.tokens_per_second is not None:
             facts.append(f"{moment.tokens_per_second:,.0f} tokens/s")
-        total = moment.steps or None
-        self._bars.update(self._one, completed=moment.step, total=total, note=", ".join(facts))
+        if moment.steps:
+            self._bars.update(self._one, completed=moment.step, total=moment.steps, note=", ".join(facts))
+        else:
+            self._begin_bar(moment.trial_id, ", ".join(facts))
         self._bars.update(self._all, note=self._clock.left())
 
     def warn(self, text: str) -> None:

@@ -55,7 +55,7 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
             source = folder / measurement.saved.folder
             if any(place.is_symlink() for place in (source, *source.rglob("*"))):
                 raise UserError(f"{source} holds links to elsewhere, which an export doesn't follow")
-            shutil.copytree(source, draft)
+            _copy(source, draft)
             lines = loaded_from(measurement.saved.loading, measurement.saved.folder, to.name)
         if to.exists():
             to.rmdir()
@@ -65,6 +65,15 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Exported(to.name, bytes_in(to), lines)
+
+
+def _copy(source: Path, draft: Path) -> None:
+    """Copy the files alone: a folder that was protected against writing would make one that can't be renamed."""
+    for file in source.rglob("*"):
+        if file.is_file():
+            target = draft / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
 
 
 def _not_written(to: Path, error: OSError) -> UserError:

@@ -28,7 +28,7 @@ def attempted(trial: Trial, work: Callable[[], T]) -> T | Failure:
 def _failure(trial: Trial, error: Exception) -> Failure:
     if isinstance(error, UserError):
         raise error
-    if _is_full_disk(error):
+    if is_full_disk(error):
         raise UserError(f"the disk is full ({error}); make room and start again: what is finished is kept") from error
     if isinstance(error, DivergedError):
         return Failure(trial=trial, reason="diverged", message=str(error))
@@ -41,8 +41,10 @@ def _failure(trial: Trial, error: Exception) -> Failure:
     return Failure(trial=trial, reason="crashed", message=repr(error), traceback=trace)
 
 
-def _is_full_disk(error: BaseException) -> bool:
-    """Look along the chain of causes: safetensors and tokenizers wrap what the system says in types of their own."""
+def is_full_disk(error: BaseException) -> bool:
+    """Tell whether it was no room on the disk.
+
+    It looks along the chain of causes: safetensors and tokenizers wrap what the system says in types of their own."""
     return any(
         (isinstance(one, OSError) and one.errno in FULL_DISK) or any(phrase in str(one) for phrase in FULL_DISK_PHRASES)
         for one in _chain(error)

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from loralab import recipes
 from loralab.errors import MistakesError, UserError, unknown_name
 from loralab.experiment import Experiment
+from loralab.hub import as_path
 from loralab.methods import Peft
 from loralab.usual_arms import usual_arms
 
@@ -103,7 +104,7 @@ def _mistakes_to_peft(experiment: Experiment) -> list[tuple[str, str]]:
 
 
 def _find(source: str | Path) -> tuple[str, str]:
-    path = Path(source)
+    path = as_path(source)
     if path.is_file():
         try:
             return path.name, path.read_text(encoding="utf-8")
@@ -128,7 +129,7 @@ def _keep_arms(raw: dict[str, Any], arms: Sequence[str], name: str) -> None:
 
 
 def _set(raw: dict[str, Any], place: str, value: Any, name: str) -> None:
-    *parents, last = place.split(".")
+    *parents, last = _keys(raw, place)
     inner = raw
     for key in parents:
         step = inner.setdefault(key, {})
@@ -136,8 +137,19 @@ def _set(raw: dict[str, Any], place: str, value: Any, name: str) -> None:
             step = inner[key] = {"source": step}
         if not isinstance(step, dict):
             raise UserError(f"{name}: can't set {place}: {key} is {step!r}, which has no parts")
-        inner = step
+        inner[key] = dict(step)  # of its own: by YAML's anchors, another arm may have the same one
+        inner = inner[key]
     inner[last] = value
+
+
+def _keys(raw: Mapping[str, Any], place: str) -> list[str]:
+    """Split a dotted place; an arm's name may hold dots, too."""
+    arms = raw.get("arms")
+    named = [arm for arm in arms if place.startswith(f"arms.{arm}.")] if isinstance(arms, dict) else []
+    if not named:
+        return place.split(".")
+    arm = max(named, key=len)
+    return ["arms", arm, *place.removeprefix(f"arms.{arm}.").split(".")]
 
 
 def _describe(detail: ErrorDetails, raw: Any) -> list[str]:
@@ -154,8 +166,8 @@ def _describe(detail: ErrorDetails, raw: Any) -> list[str]:
         return [f"{parent}: {unknown_name('setting', str(key), _known_names(parents))}"]
     context = detail.get("ctx", {})
     messages = {
-        "greater_than": f"{value!r} is not a positive number",
-        "greater_than_equal": f"{value!r} is negative",
+        "greater_than": f"{value!r} is not {_above(context.get('gt', 0))}",
+        "greater_than_equal": f"{value!r} is {_below(context.get('ge', 0))}",
         "finite_number": f"{value!r} is not a finite number",
         "less_than": f"{value!r} is too large; it must be less than {context.get('lt')}",
         "too_short": "is empty",
@@ -171,6 +183,14 @@ def _describe(detail: ErrorDetails, raw: Any) -> list[str]:
     }
     message = messages.get(kind, detail["msg"])
     return [f"{place}: {message}" if place else message]
+
+
+def _above(bound: Any) -> str:
+    return f"more than {bound}" if bound else "a positive number"
+
+
+def _below(bound: Any) -> str:
+    return f"less than {bound}" if bound else "negative"
 
 
 def _place(location: Sequence[int | str], raw: Any) -> str:

@@ -162,7 +162,7 @@ def _put(network: nn.Module, weights: Tensors) -> None:
     """Put `weights` into the network in place, so that the optimizer still knows them."""
     import torch
 
+    parameters = dict(network.named_parameters())
     with torch.no_grad():
-        for name, weight in network.named_parameters():
-            if name in weights:
-                weight.copy_(weights[name])
+        for name, weight in weights.items():
+            parameters[name].copy_(weight)

@@ -11,7 +11,7 @@ def is_hub_id(name: str) -> bool:
     return _HUB_ID.match(name) is not None
 
 
-def as_path(source: str) -> Path:
+def as_path(source: str | Path) -> Path:
     """Return the place that `source` is where it is no hub id."""
     try:
         return Path(source).expanduser()

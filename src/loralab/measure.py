@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loralab import clock
 from loralab.memory import peak_memory
 from loralab.results import Environment, Held, Memory, Parameters
 from loralab.settings import Settings
@@ -37,7 +37,7 @@ class Meter:
         self._device = device
         self._memory = peak_memory(device)
         self._phases: list[str] = []
-        self._since = time.perf_counter()
+        self._since = clock.now()
         self._seconds: dict[str, float] = {}
         self._peaks: dict[str, int] = {}
         self._resident: int | None = None
@@ -101,7 +101,7 @@ class Meter:
     def _credit(self) -> None:
         """Give time and peak since the last call to the innermost phase."""
         _synchronise(self._device)
-        now = time.perf_counter()
+        now = clock.now()
         if self._phases:
             phase = self._phases[-1]
             self._seconds[phase] = self._seconds.get(phase, 0.0) + now - self._since

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import psutil
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+# By the kinds of a control group, of both versions: where they lie, and the files with their limit, their usage, and
+# what of it is a cache.
+GROUP_FILES = {
+    "": ("", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 
 class PeakMemory(Protocol):
@@ -201,14 +207,31 @@ def free_on(device: torch.device) -> int:
 
 def free_memory() -> int:
     """Return the bytes that this process may still take: what the machine has left, or its container."""
-    free = psutil.virtual_memory().available
+    return max(0, min([psutil.virtual_memory().available, *_left_in_groups()]))
+
+
+def _left_in_groups() -> Iterator[int]:
+    """Yield what each of Linux's control groups leaves, a container's or a job's, that this process is in."""
     try:
-        most = int((CGROUP / "memory.max").read_text())  # the word 'max' where there is no limit
-        kept = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
-        taken = int((CGROUP / "memory.current").read_text()) - int(kept["inactive_file"])  # a cache that gives way
+        lines = OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, kinds, inside = line.split(":", 2)  # such as '0::/user.slice/job', or of the first version '7:memory:/job'
+        if kinds not in GROUP_FILES:
+            continue
+        base, *names = GROUP_FILES[kinds]
+        for group in (PurePosixPath(inside), *PurePosixPath(inside).parents):
+            yield from _left_in(CGROUP / base / group.relative_to("/"), *names)
+
+
+def _left_in(group: Path, limit: str, usage: str, cache: str) -> Iterator[int]:
+    try:
+        most = int((group / limit).read_text())  # the word 'max' where there is no limit
+        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        yield most - (int((group / usage).read_text()) - int(kept[cache]))  # a cache gives way
     except (OSError, ValueError, KeyError):
-        return free
-    return max(0, min(free, most - taken))
+        return
 
 
 def keep_few_kernels() -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from loralab.engine.batches import Step, evaluation_batches, training_steps
 from loralab.engine.evaluation import BATCHES, predict, scored_at_once
 from loralab.engine.fast import fast_evaluation, fast_training, make_stepper
 from loralab.engine.setup import Ready, set_up
+from loralab.errors import UserError
 from loralab.experiment import Trial
-from loralab.failures import attempted
+from loralab.failures import attempted, is_full_disk
 from loralab.measure import Meter
 from loralab.memory import free_on, in_parts_that_fit, release_memory
 from loralab.methods import Untouched
@@ -124,8 +125,16 @@ def _time_saving(ready: Ready, trial: Trial) -> float:
     """Return the seconds that saving the model takes."""
     begun = time.perf_counter()
     if not isinstance(trial.method, Untouched):
-        with TemporaryDirectory() as folder:
-            trial.method.save(ready.network, Path(folder))
+        try:
+            with TemporaryDirectory() as folder:
+                trial.method.save(ready.network, Path(folder))
+        except Exception as error:  # libraries have types of their own for it; what isn't it is raised again
+            if not is_full_disk(error):
+                raise
+            raise UserError(
+                f"{gettempdir()} has no room for the model that is saved there once, to forecast how long it takes; "
+                "the variable TMPDIR names another place"
+            ) from error
     return time.perf_counter() - begun
 
 

@@ -18,7 +18,7 @@ def draft_of(file: Path) -> Iterator[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         draft.replace(file)
-    except Exception:  # whatever the writer raises: the caller hears of it, and no draft is left lying
+    except BaseException:  # whatever the writer raises, or Ctrl-C: the caller hears of it, and no draft is left lying
         with suppress(OSError):
             draft.unlink()
         raise

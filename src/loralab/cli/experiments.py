@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -23,10 +24,11 @@ from loralab.cli.options import (
     TrackOption,
     read,
 )
-from loralab.cli.printing import print_comparison, print_forecast, print_lines
+from loralab.cli.printing import print_comparison, print_forecast, print_lines, print_page
 from loralab.display import Display
 from loralab.experiment import Experiment
 from loralab.files import read_experiment
+from loralab.hub import as_path
 from loralab.report import planned, print_table
 from loralab.schema import json_schema
 from loralab.statistics import power
@@ -60,7 +62,8 @@ def init(
     console = Console()
     for guess in drafted.guesses:
         console.print(Text(f"Guessed: {guess}"), soft_wrap=True)
-    console.print(f"Written: {to}. Look it over, then: loralab plan {to}", markup=False, highlight=False)
+    command = f"loralab plan {quote(str(to))}"
+    console.print(f"Written: {to}. Look it over, then: {command}", markup=False, highlight=False, soft_wrap=True)
 
 
 def run(
@@ -140,7 +143,7 @@ def schema(
 
 
 def _run(experiment: Experiment, out: Path, track: list[str] | None) -> None:
-    console = Console()
+    console, out = Console(), as_path(out)  # a shell leaves the ~ of --out=~/runs alone
     console.print(f"{planned.how_many(experiment)}, results in {out}", markup=False, highlight=False)
     try:
         if not (out / "experiment.json").exists() and _is_long(experiment):
@@ -150,13 +153,14 @@ def _run(experiment: Experiment, out: Path, track: list[str] | None) -> None:
     except KeyboardInterrupt:
         finished = any((out / "trials").glob("*.json"))
         kept = (
-            f"What is finished is kept in {out}, and 'loralab report {out}' shows it"
+            f"What is finished is kept in {out}, and 'loralab report {quote(str(out))}' shows it"
             if finished
             else "Nothing had finished yet"
         )
-        console.print(f"Stopped. {kept}; the same command goes on from there.", markup=False)
+        console.print(f"Stopped. {kept}; the same command goes on from there.", markup=False, soft_wrap=True)
         raise SystemExit(130) from None
-    print_comparison(comparison, out, console)
+    print_comparison(comparison, console)
+    print_page(out / "report.html", console)
     if any(not failure.is_answer for failure in comparison.failures):
         raise SystemExit(1)
 

@@ -88,7 +88,7 @@ def read(
         places["seeds"] = read_value(seeds, "--seeds")
     for place, value in _pairs(changes or [], "--set", "PLACE=VALUE"):
         places[place] = value
-    return read_experiment(experiment, places, arms.split(",") if arms else ())
+    return read_experiment(experiment, places, [name.strip() for name in arms.split(",")] if arms else ())
 
 
 def _pairs(texts: list[str], option: str, form: str) -> list[tuple[str, Any]]:

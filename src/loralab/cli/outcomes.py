@@ -14,8 +14,7 @@ from rich.text import Text
 
 from loralab import api
 from loralab.cli.options import ArmOption, RunArgument, SeedOption
-from loralab.cli.printing import print_comparison, print_lines
-from loralab.data.asked import lines
+from loralab.cli.printing import print_comparison, print_lines, print_page
 from loralab.display import Display
 from loralab.errors import UserError
 from loralab.prediction import LabelProbabilities
@@ -41,9 +40,12 @@ def report(
     if len(folders) == 1:
         if to is not None:
             raise UserError("--to is for several results folders; the report of one is written into its folder")
-        print_comparison(api.report(folders[0]), folders[0], console)
+        comparison = api.load(folders[0])
+        print_comparison(comparison, console)  # first: it is seen where the folder takes no files, too
+        page = api.rewrite(comparison, folders[0])
+        print_page(page, console)
         if pdf:
-            printed = write_pdf(folders[0] / "report.html")
+            printed = write_pdf(page)
             console.print(f"Printed: {printed}", markup=False, highlight=False, soft_wrap=True)
         return
     if pdf:
@@ -86,7 +88,7 @@ def predict(
         raise UserError("give either texts, or -, or --file")
     asked: Sequence[str | tuple[str, str]] = texts or []
     if texts == ["-"]:
-        asked = lines(typer.get_text_stream("stdin", "utf-8", "replace").read())
+        asked = api.asked_lines(folder, typer.get_text_stream("stdin", "utf-8", "replace").read())
     elif file is not None:
         asked = api.read_asked(folder, file)
     console, as_json = Console(), as_json or file is not None or texts == ["-"]

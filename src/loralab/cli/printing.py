@@ -31,8 +31,12 @@ def print_lines(lines: Sequence[str], console: Console) -> None:
         console.print(Text(line))
 
 
-def print_comparison(comparison: Comparison, folder: Path, console: Console) -> None:
-    """Print the answer, and where its report is."""
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the answer, apart from what stands before it."""
     console.print()
     print_answer(comparison, console)
-    console.print(f"\nThe report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_page(page: Path, console: Console) -> None:
+    """Print where the report is."""
+    console.print(f"\nThe report: {page}", markup=False, highlight=False, soft_wrap=True)

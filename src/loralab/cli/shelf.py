@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -40,4 +41,5 @@ def copy_recipe(
     For example: loralab recipes copy imdb-distilbert --to mine.yaml
     """
     target = recipes.copy(name, to or Path(f"{name}.yaml"))
-    Console().print(f"Written: {target}. Edit it, then: loralab run {target}", markup=False, highlight=False)
+    told = f"Written: {target}. Edit it, then: loralab run {quote(str(target))}"
+    Console().print(told, markup=False, highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shutil import disk_usage
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.nn.functional import pad
 from loralab.data.rows import Indices
 from loralab.engine.modules import computing
 
+LEFT_FREE = 2**30  # bytes of the disk, for checkpoints and models
 Tensor = torch.Tensor
 Batch = Mapping[str, Tensor]
 
@@ -247,8 +249,11 @@ class _Kept:
         size = value.numel() * value.element_size()
         if self._size + size > self._limit:
             return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if disk_usage(self._folder).free < size + LEFT_FREE:
+            self._limit = self._size
+            return
         if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
             self._file = TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed with the training that needs it
         self._file.seek(self._size)
         try:

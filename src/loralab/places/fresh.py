@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
 from ctypes.util import find_library
 from functools import cache
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from loralab.clock import leave_out_stops
 from loralab.errors import UserError
 from loralab.memory import free_memory, keep_few_kernels, limit_memory
 from loralab.progress import Progress, Watch
@@ -71,7 +75,7 @@ def _context() -> Any:
     if _of_server() != _variables():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["loralab.places.preload"])
+    context.set_forkserver_preload(["loralab.places.uninterrupted", "loralab.places.preload"])
     return context
 
 
@@ -112,15 +116,43 @@ def _child(work: Callable[[Watch], object], log: Path, connection: Connection) -
     with log.open("wb") as file:  # the libraries' warnings belong there, not into the live view
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked, who ends this process
+    leave_out_stops()
     _without_bars()
     keep_few_kernels()
     if not _has_gpu():
         limit_memory(free_memory())
+    line = _Line(connection)
     try:
-        connection.send(work(connection.send))
+        line.send(work(line.send))
     except UserError as error:
-        connection.send(UserError(str(error)))
-    connection.close()
+        line.send(UserError(str(error)))
+    finally:
+        line.close()
+
+
+class _Line:
+    """Sends from a thread of its own, so that the work never waits for a reader who does, as for a stopped terminal."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._messages: SimpleQueue[bytes | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._send_all, daemon=True)
+        self._thread.start()
+
+    def send(self, message: object) -> None:
+        """Send what pickles; raises here what doesn't."""
+        self._messages.put(bytes(ForkingPickler.dumps(message)))
+
+    def close(self) -> None:
+        """Return when everything was sent."""
+        self._messages.put(None)
+        self._thread.join()
+
+    def _send_all(self) -> None:
+        while (message := self._messages.get()) is not None:
+            self._connection.send_bytes(message)
+        self._connection.close()
 
 
 def _without_bars() -> None:
