@@ -68,6 +68,14 @@ def test_plan_tells_what_each_arm_trains_and_what_can_be_decided(toy_yaml: Path)
     assert "100 %" in shown
 
 
+def test_plan_tells_of_local_data_what_they_can_decide_though_the_model_is_on_the_hub(toy_yaml: Path) -> None:
+    shown = RUNNER.invoke(app, ["plan", str(toy_yaml), "--model", "owner/name"])
+    assert shown.exit_code == 0, shown.output
+    told = " ".join(shown.stdout.split())
+    assert "60 test texts and 2 seeds can decide margins of" in told
+    assert "--measure fetches the model." in told
+
+
 def test_plan_measures_if_asked(toy_yaml: Path) -> None:
     shown = RUNNER.invoke(app, ["plan", str(toy_yaml), "--measure", "--arms", "full,lora"])
     assert shown.exit_code == 0

@@ -107,9 +107,13 @@ def plan(
     """
     asked = read(experiment, model, data, rows, seeds, arms, changes)
     console = Console()
-    on_hub = pretrained.is_on_hub(asked.conditions.model) or asked.conditions.task.is_on_hub()
-    found = api.check(asked) if measure or not on_hub else None  # without measuring, a plan downloads nothing
-    counted = None if measure or on_hub else api.inspect(asked)  # mistakes come before a long table
+    # Without measuring, a plan downloads nothing.
+    has_data = measure or not asked.conditions.task.is_on_hub()
+    has_model = not pretrained.is_on_hub(asked.conditions.model)
+    found = api.check(asked) if has_data else None
+    counted = (
+        api.inspect(asked) if has_data and has_model and not measure else None
+    )  # mistakes come before a long table
     print_table(planned.trials(asked), console)
     console.print(f"\n{planned.how_many(asked)}", highlight=False)
     test_rows = asked.conditions.task.data.rows.test if found is None else len(found.test)
@@ -118,7 +122,8 @@ def plan(
     if measure:
         print_forecast(asked, console)
     elif counted is None:
-        console.print("\nWhat each arm trains is not known before a download; --measure fetches model and data.")
+        lacking = " and ".join(name for name, is_there in (("model", has_model), ("data", has_data)) if not is_there)
+        console.print(f"\nWhat each arm trains is not known before a download; --measure fetches the {lacking}.")
     else:
         console.print()
         print_table(planned.parameters(counted), console)
