@@ -84,8 +84,9 @@ def test_rows_without_a_label_are_told_and_left_out(toy_model: Path, tmp_path: P
     api.check(experiment)
 
 
+@pytest.mark.parametrize("ending", ["", "_matched"], ids=["GLUE", "MNLI"])
 def test_a_test_split_that_hides_its_labels_is_left_alone(
-    toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ending: str, toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As GLUE's are, whose numbers have names; so are some rows of SNLI's train."""
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -93,9 +94,11 @@ def test_a_test_split_that_hides_its_labels_is_left_alone(
     features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
     labels: dict[str, Callable[[int], int]] = {
         "train": lambda place: -1 if place < 3 else place % 2,
-        "validation": lambda place: place % 2,
-        "test": lambda _: -1,
+        f"validation{ending}": lambda place: place % 2,
+        f"test{ending}": lambda _: -1,
     }
+    if ending:
+        labels["validation_mismatched"] = lambda place: place % 2
     made = {
         split: Dataset.from_list(
             [{"text": f"{text['review']} {split}", "label": label(place)} for place, text in enumerate(rows())],
@@ -107,6 +110,7 @@ def test_a_test_split_that_hides_its_labels_is_left_alone(
     experiment, told = drafted(tmp_path / "hidden", toy_model, tmp_path / "mine.yaml")
     assert "test has no labels; the file tests on validation" in told
     assert "3 of the 60 rows of train have no label; they are left out" in told
+    assert experiment.conditions.task.data.splits.test == f"validation{ending}"
     data = api.check(experiment)
     assert len(data.test) == 60
     assert len(data.train) + len(data.validation) == 57
@@ -114,6 +118,15 @@ def test_a_test_split_that_hides_its_labels_is_left_alone(
     experiment, told = drafted(tmp_path / "hidden", toy_model, tmp_path / "fewer.yaml")
     assert "validation has 60 rows; the file begins with 40 of them" in told
     assert len(api.check(experiment).test) == 40
+
+
+def test_splits_by_other_names_are_named_and_told(toy_model: Path, tmp_path: Path) -> None:
+    for split in ("train", "Testing"):
+        write_jsonl(tmp_path / "data" / f"{split}.jsonl", rows())
+    experiment, told = drafted(tmp_path / "data", toy_model, tmp_path / "mine.yaml")
+    assert "'Testing' is meant for test, by its name" in told
+    assert experiment.conditions.task.data.splits.test == "Testing"
+    assert len(api.check(experiment).test) == 60
 
 
 def test_the_sample_holds_every_label_however_rare(toy_model: Path, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from loralab.data.labels import is_unlabelled
-from loralab.data.locate import read_splits
+from loralab.data.locate import find_splits, read_splits
 from loralab.data.records import Columns, Records, Row
 from loralab.data.sampling import TEST_SHARE, RowCounts, left_for_training
-from loralab.data.splits import SplitNames
+from loralab.data.splits import SplitNames, looks_like, spellings_of
 from loralab.data.texts import as_text
 from loralab.errors import UserError
 from loralab.files import parse_experiment, read_value
@@ -57,6 +57,7 @@ class _Seen:
     rows: Mapping[str, list[Row]]  # with a label, where there are labels; by split
     unlabelled: Mapping[str, int]  # rows that have none, by split; none where it isn't listed
     hides_test: bool  # whether test has no label and validation has, as in GLUE: it is left alone then
+    splits: Mapping[str, str | None]  # names that the file must give, since they aren't the usual ones
 
     @property
     def used(self) -> Mapping[str, list[Row]]:
@@ -85,6 +86,7 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
         text=_quoted(seen.text),
         label=_quoted(seen.label),
         hides_test=seen.hides_test,
+        splits={split: name if name == "validation" else _quoted(name) for split, name in seen.splits.items()},
         drops_unlabelled=bool(seen.unlabelled),
         is_usual=(seen.text, seen.label) in (("text", "label"), ("text", None)),
         length=length,
@@ -96,7 +98,7 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
     written: str = fill(rows=few)
     parse_experiment(read_value(written, "the draft"), "the draft")
     columns, cut = _told_columns(seen.text, seen.label, rows), _told_length(lengths, length, kind)
-    return Draft(written, (columns, *_told_gaps(seen), cut, *_told_few(seen, few)))
+    return Draft(written, (columns, *_told_splits(seen), *_told_gaps(seen), cut, *_told_few(seen, few)))
 
 
 def _some(rows: Sequence[Row]) -> list[Row]:
@@ -108,7 +110,7 @@ def _some(rows: Sequence[Row]) -> list[Row]:
 
 def _look(source: str, configuration: str | None) -> _Seen:
     """Return what the splits hold. Raises UserError."""
-    splits = _read(source, configuration)
+    names, splits = _read(source, configuration)
     text, label = _columns(_some(splits["train"].rows))
     labelled = {split: _labelled(found, label) for split, found in splits.items()}
     if not labelled["train"]:
@@ -118,15 +120,28 @@ def _look(source: str, configuration: str | None) -> _Seen:
         del labelled["test"]
     gaps = {split: len(splits[split].rows) - len(rows) for split, rows in labelled.items()}
     unlabelled = {split: count for split, count in gaps.items() if count}
-    return _Seen(text, label, labelled, unlabelled, hides_test=hides_test)
+    written: dict[str, str | None] = {**names}
+    if hides_test:  # another split that looks like validation would be asked about, were none named
+        written = {"test": names["validation"], "validation": None} if names else {"test": "validation"}
+    return _Seen(text, label, labelled, unlabelled, hides_test=hides_test, splits=written)
 
 
-def _read(source: str, configuration: str | None) -> dict[str, Records]:
-    """Return the splits, read with labels if they have any."""
+def _read(source: str, configuration: str | None) -> tuple[dict[str, str], dict[str, Records]]:
+    """Return the names of splits that have others than usual, and the splits, with labels if they have any."""
     try:
-        return read_splits(source, configuration, SplitNames(), Columns(("text",), "label"))
+        return _read_with(source, configuration, Columns(("text",), "label"))
     except UserError:
-        return read_splits(source, configuration, SplitNames(), Columns(("text",), None))
+        return _read_with(source, configuration, Columns(("text",), None))
+
+
+def _read_with(source: str, configuration: str | None, columns: Columns) -> tuple[dict[str, str], dict[str, Records]]:
+    there = find_splits(source, configuration, SplitNames().spellings(), columns)
+    names = {}
+    for split in ("validation", "test"):
+        alike = [name for name in there if looks_like(split, name)]
+        if alike and not set(spellings_of(split)) & set(there):
+            names[split] = alike[0]
+    return names, read_splits(source, configuration, SplitNames(**names), columns)
 
 
 def _columns(rows: Sequence[Row]) -> tuple[str | tuple[str, str], str | None]:
@@ -195,6 +210,12 @@ def _fewest_values(rows: Sequence[Row], there: Sequence[str]) -> str | None:
     }
     likely = {name: count for name, count in counts.items() if 2 <= count <= min(MOST_LABELS, len(rows) // 5)}
     return min(likely, key=lambda name: likely[name]) if likely else None
+
+
+def _told_splits(seen: _Seen) -> list[str]:
+    if seen.hides_test:  # which is told with the gaps
+        return []
+    return [f"{name!r} is meant for {split}, by its name" for split, name in seen.splits.items()]
 
 
 def _told_gaps(seen: _Seen) -> list[str]:
