@@ -74,7 +74,7 @@ def opened(browser: Any, page: Path, request: pytest.FixtureRequest) -> Any:
     )
     browser.get(page.as_uri())
     figures = len(browser.find_elements("css selector", "figure[data-figure]"))
-    WebDriverWait(browser, 30).until(
+    WebDriverWait(browser, 90).until(
         lambda driver: len(driver.find_elements("css selector", "figure:has(.chart svg)")) == figures
     )
     return browser

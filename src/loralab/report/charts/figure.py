@@ -139,7 +139,8 @@ def arm_dash(comparison: Comparison) -> Chart:
     """Give each arm's line a pattern, likewise."""
     arms = list(comparison.arms)
     dashes = [DASHES[position % len(DASHES)] for position in range(len(arms))]
-    return alt.StrokeDash("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=dashes))
+    key = alt.Legend(symbolType="stroke", symbolStrokeWidth=2)
+    return alt.StrokeDash("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=dashes), legend=key)
 
 
 def score_scale(metric: Metric, scores: Sequence[float], **options: Any) -> alt.Scale:
