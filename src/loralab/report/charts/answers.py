@@ -8,11 +8,12 @@ import altair as alt
 
 from loralab.comparison import Comparison
 from loralab.report import content, numbers
-from loralab.report.charts.figure import FAR_APART, Figure, arm_colour, score_axis, score_scale, values
+from loralab.report.charts.figure import Figure, arm_colour, score_axis, score_scale, values
 from loralab.statistics.decisions import MarginAnswer
 from loralab.tasks.metrics import Metric
 
 ROW = 34  # pixels
+UNSEEN = 50  # times the margin: beside a difference of more, the margin would be a line
 DECISIONS = {
     MarginAnswer.EQUIVALENT: "#2f8f4e",
     MarginAnswer.NON_INFERIOR: "#3f7fc2",
@@ -46,7 +47,7 @@ def differences(comparison: Comparison) -> Figure | None:
     better = "right" if metric.higher_is_better else "left"
     title = [f"{metric.title} vs {comparison.baseline.name}", f"{f'{unit}, ' if unit else ''}95 %; {better} is better"]
     scale = alt.Scale(zero=True, padding=10)
-    if metric.scale == "log" and max(abs(row[end]) for row in rows for end in ("low", "high")) > FAR_APART * reach:
+    if metric.scale == "log" and max(abs(row[end]) for row in rows for end in ("low", "high")) > UNSEEN * reach:
         scale = alt.Scale(type="symlog", constant=reach, padding=10)  # else one arm leaves the others on one line
     x = alt.X("low:Q", title=title, scale=scale, axis=alt.Axis(tickCount=8))
     y = alt.Y("arm:N", title=None, sort=list(comparison.arms))
