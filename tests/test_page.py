@@ -73,11 +73,14 @@ def opened(browser: Any, page: Path, request: pytest.FixtureRequest) -> Any:
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
     )
     browser.get(page.as_uri())
-    figures = len(browser.find_elements("css selector", "figure[data-figure]"))
-    WebDriverWait(browser, 90).until(
-        lambda driver: len(driver.find_elements("css selector", "figure:has(.chart svg)")) == figures
-    )
+    WebDriverWait(browser, 30).until(_is_drawn)
     return browser
+
+
+def _is_drawn(browser: Any) -> bool:
+    """Tell whether every figure has its chart; of a page that is still loading, not even all figures may be there."""
+    figures = browser.find_elements("css selector", "figure[data-figure]")
+    return 0 < len(figures) == len(browser.find_elements("css selector", "figure:has(.chart svg)"))
 
 
 @needs_a_browser
