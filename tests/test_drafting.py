@@ -84,9 +84,11 @@ def test_rows_without_a_label_are_told_and_left_out(toy_model: Path, tmp_path: P
     api.check(experiment)
 
 
-@pytest.mark.parametrize("ending", ["", "_matched"], ids=["GLUE", "MNLI"])
+@pytest.mark.parametrize(
+    ("ending", "of_test"), [("", ""), ("_matched", "_matched"), ("", "_hidden")], ids=["GLUE", "MNLI", "another test"]
+)
 def test_a_test_split_that_hides_its_labels_is_left_alone(
-    ending: str, toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ending: str, of_test: str, toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As GLUE's are, whose numbers have names; so are some rows of SNLI's train."""
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -95,7 +97,7 @@ def test_a_test_split_that_hides_its_labels_is_left_alone(
     labels: dict[str, Callable[[int], int]] = {
         "train": lambda place: -1 if place < 3 else place % 2,
         f"validation{ending}": lambda place: place % 2,
-        f"test{ending}": lambda _: -1,
+        f"test{of_test}": lambda _: -1,
     }
     if ending:
         labels["validation_mismatched"] = lambda place: place % 2

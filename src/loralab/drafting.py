@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from loralab.data.labels import is_unlabelled
-from loralab.data.locate import find_splits, read_splits
+from loralab.data.locate import find_splits, read_chosen
 from loralab.data.records import Columns, Records, Row
 from loralab.data.sampling import TEST_SHARE, RowCounts, left_for_training
 from loralab.data.splits import SplitNames, looks_like, spellings_of
@@ -121,8 +121,10 @@ def _look(source: str, configuration: str | None) -> _Seen:
     gaps = {split: len(splits[split].rows) - len(rows) for split, rows in labelled.items()}
     unlabelled = {split: count for split, count in gaps.items() if count}
     written: dict[str, str | None] = {**names}
-    if hides_test:  # another split that looks like validation would be asked about, were none named
-        written = {"test": names["validation"], "validation": None} if names else {"test": "validation"}
+    if hides_test:
+        written = {"test": names.get("validation", "validation")}
+        if "validation" in names:  # else another one that looks like validation would be asked about
+            written["validation"] = None
     return _Seen(text, label, labelled, unlabelled, hides_test=hides_test, splits=written)
 
 
@@ -141,7 +143,7 @@ def _read_with(source: str, configuration: str | None, columns: Columns) -> tupl
         alike = [name for name in there if looks_like(split, name)]
         if alike and not set(spellings_of(split)) & set(there):
             names[split] = alike[0]
-    return names, read_splits(source, configuration, SplitNames(**names), columns)
+    return names, read_chosen(there, SplitNames(**names), source)
 
 
 def _columns(rows: Sequence[Row]) -> tuple[str | tuple[str, str], str | None]:

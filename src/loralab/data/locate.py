@@ -32,7 +32,11 @@ def read_splits(source: str, configuration: str | None, splits: SplitNames, colu
 
     Raises UserError with every mistake of the source at once.
     """
-    there = find_splits(source, configuration, splits.spellings(), columns)
+    return read_chosen(find_splits(source, configuration, splits.spellings(), columns), splits, source)
+
+
+def read_chosen(there: Mapping[str, Reader], splits: SplitNames, source: str) -> dict[str, Records]:
+    """Read likewise what serves of the splits `there`, which were found in `source`."""
     chosen = splits.choose(there, source)
     found = gather(source, [there[name] for name in chosen.values()])
     return dict(zip(chosen, found, strict=True))
