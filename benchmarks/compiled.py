@@ -21,10 +21,10 @@ import torch
 from asking import machine_here
 from loralab.engine.precision import Precision
 from marks import put
-from parts import asked, build
+from parts import asked, build, step
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
-TEXTS, LENGTHS = 8, (64, 128, 192, 256)
+LENGTHS = (64, 128, 192, 256)
 WAYS: dict[str, Callable[[Any], Any]] = {
     "plain": lambda network: network,
     "compiled": torch.compile,
@@ -55,19 +55,14 @@ def timed(make: Callable[[Any], Any], precision: Precision, repeats: int) -> lis
     network = make(build("lora", 0.1, []))
     found = []
     for length in LENGTHS:
-        first, *later = (_step(network, length, precision) for _ in range(1 + repeats))
+        first, *later = (_seconds_of_a_step(network, length, precision) for _ in range(1 + repeats))
         found.append((first, median(later)))
     return found
 
 
-def _step(network: Any, length: int, precision: Precision) -> float:
-    """Go forward and backward once; return the seconds."""
-    ids = torch.arange(TEXTS * length).view(TEXTS, length) % 30_000
+def _seconds_of_a_step(network: Any, length: int, precision: Precision) -> float:
     begun = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        loss = network(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.arange(TEXTS) % 2).loss
-    loss.backward()
-    network.zero_grad()
+    step(network, precision, length)
     return time.perf_counter() - begun
 
 

@@ -54,7 +54,7 @@ def main() -> None:
     for method, found in by_arm.items():
         usual = [trained_as_usual(compared, method, seed, given.out) for seed in found]
         lines.append(f"| {method} | {' | '.join(cells(list(found.values()), usual))} |")
-    tell(f"learning in {precision}", precision, given.seeds, lines)
+    tell("learning", precision, given.seeds, lines)
 
 
 def asked(description: str | None) -> argparse.Namespace:
@@ -67,9 +67,9 @@ def asked(description: str | None) -> argparse.Namespace:
 
 
 def tell(mark: str, precision: Precision, seeds: int, table: list[str]) -> None:
-    """Write the table where `mark` stands, under the machine, and print it."""
+    """Write the table where `mark` stands for this precision, under the machine, and print it."""
     text = "\n".join([f"{machine_here(precision)}; {seeds} seeds.", "", *table])
-    put(DOCUMENT, mark, text)
+    put(DOCUMENT, f"{mark} in {precision}", text)
     print(text)
 
 

@@ -127,9 +127,9 @@ def within(network: Any, parts: list[str]) -> AbstractContextManager[Any]:
     return stack
 
 
-def step(network: Any, precision: Precision) -> None:
-    """Go forward and backward once."""
-    ids = torch.arange(TEXTS * TOKENS).view(TEXTS, TOKENS) % 30_000
+def step(network: Any, precision: Precision, tokens: int = TOKENS) -> None:
+    """Go forward and backward once, through texts of so many tokens."""
+    ids = torch.arange(TEXTS * tokens).view(TEXTS, tokens) % 30_000
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         loss = network(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.arange(TEXTS) % 2).loss
     loss.backward()

@@ -39,7 +39,7 @@ def main() -> None:
         trials = trials_of(compared, arm)
         without, with_it = ([loss(trial, given.out, is_plain=plain) for trial in trials] for plain in (True, False))
         lines.append(f"| {arm} | {fmean(without):.3f} | {fmean(with_it):.3f} | {ratio_of(with_it, without)} |")
-    tell(f"same batches in {precision}", precision, given.seeds, lines)
+    tell("same batches", precision, given.seeds, lines)
 
 
 def trials_of(compared: Experiment, arm: str) -> list[Trial]:

@@ -1,6 +1,7 @@
 """The errors a user can fix. Each message names the place, the value and the way out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -29,6 +30,17 @@ class LosingError(Exception):
 
     def __init__(self, step: int, score: float, best: float) -> None:
         super().__init__(f"at step {step} validation gave {score:.4g}, and another learning rate {best:.4g}")
+
+
+@contextmanager
+def told_as(is_it: Callable[[Exception], bool], told: Callable[[Exception], Exception]) -> Iterator[None]:
+    """Raise what `told` makes of an error inside that `is_it` recognises; other errors are raised as they are."""
+    try:
+        yield
+    except Exception as error:  # libraries have many types for one thing; what isn't it is raised again
+        if not is_it(error):
+            raise
+        raise told(error) from error
 
 
 def unknown_name(what: str, name: str, known: Sequence[str]) -> str:

@@ -42,9 +42,10 @@ def _failure(trial: Trial, error: Exception) -> Failure:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Tell whether it was no room on the disk.
+    """Tell whether there was no room on the disk.
 
-    It looks along the chain of causes: safetensors and tokenizers wrap what the system says in types of their own."""
+    It looks along the chain of causes: safetensors and tokenizers wrap what the system says in types of their own.
+    """
     return any(
         (isinstance(one, OSError) and one.errno in FULL_DISK) or any(phrase in str(one) for phrase in FULL_DISK_PHRASES)
         for one in _chain(error)

@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import psutil
+
+from loralab.errors import told_as
 
 if TYPE_CHECKING:
     import torch
@@ -168,15 +170,9 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError | OSError) and any(phrase in str(error) for phrase in OUT_OF_MEMORY)
 
 
-@contextmanager
-def memory_told_as(told: Callable[[Exception], Exception]) -> Iterator[None]:
+def memory_told_as(told: Callable[[Exception], Exception]) -> AbstractContextManager[None]:
     """Raise what `told` makes of the error where memory runs out inside; other errors are raised as they are."""
-    try:
-        yield
-    except Exception as error:  # libraries have many types for it; what isn't it is raised again
-        if not is_out_of_memory(error):
-            raise
-        raise told(error) from error
+    return told_as(is_out_of_memory, told)
 
 
 class NoRoomError(MemoryError):

@@ -15,7 +15,7 @@ from loralab.engine.batches import Step, evaluation_batches, training_steps
 from loralab.engine.evaluation import BATCHES, predict, scored_at_once
 from loralab.engine.fast import fast_evaluation, fast_training, make_stepper
 from loralab.engine.setup import Ready, set_up
-from loralab.errors import UserError
+from loralab.errors import UserError, told_as
 from loralab.experiment import Trial
 from loralab.failures import attempted, is_full_disk
 from loralab.measure import Meter
@@ -125,16 +125,12 @@ def _time_saving(ready: Ready, trial: Trial) -> float:
     """Return the seconds that saving the model takes."""
     begun = time.perf_counter()
     if not isinstance(trial.method, Untouched):
-        try:
-            with TemporaryDirectory() as folder:
-                trial.method.save(ready.network, Path(folder))
-        except Exception as error:  # libraries have types of their own for it; what isn't it is raised again
-            if not is_full_disk(error):
-                raise
-            raise UserError(
-                f"{gettempdir()} has no room for the model that is saved there once, to forecast how long it takes; "
-                "the variable TMPDIR names another place"
-            ) from error
+        full = (
+            f"{gettempdir()} has no room for the model that is saved there once, to forecast how long it takes; "
+            "the variable TMPDIR names another place"
+        )
+        with told_as(is_full_disk, lambda _: UserError(full)), TemporaryDirectory() as folder:
+            trial.method.save(ready.network, Path(folder))
     return time.perf_counter() - begun
 
 

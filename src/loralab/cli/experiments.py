@@ -111,9 +111,8 @@ def plan(
     has_data = measure or not asked.conditions.task.is_on_hub()
     has_model = not pretrained.is_on_hub(asked.conditions.model)
     found = api.check(asked) if has_data else None
-    counted = (
-        api.inspect(asked) if has_data and has_model and not measure else None
-    )  # mistakes come before a long table
+    # Mistakes come before a long table.
+    counted = api.inspect(asked) if has_data and has_model and not measure else None
     print_table(planned.trials(asked), console)
     console.print(f"\n{planned.how_many(asked)}", highlight=False)
     test_rows = asked.conditions.task.data.rows.test if found is None else len(found.test)

@@ -68,7 +68,8 @@ def draw(found: Mapping[str, R], drawing: Drawing[R]) -> tuple[dict[str, R], Fla
     used = {
         split: there.take(drawing.order(there)[: getattr(drawing.counts, split)]) for split, there in splits.items()
     }
-    shared, shared_validation = (len(_shared(used[split], used["test"])) for split in ("train", "validation"))
+    tested = _comparable(used["test"])
+    shared, shared_validation = (len(_shared(used[split], tested)) for split in ("train", "validation"))
     return used, Flaws(shared=shared, shared_validation=shared_validation, dropped=dropped)
 
 
@@ -106,18 +107,19 @@ def _split(found: Mapping[str, R], drawing: Drawing[R]) -> tuple[dict[str, R], i
         train, test = _hold_out(train, round(drawing.test_share * len(train)), drawing)
     dropped = 0
     if drawing.drop_shared:
-        train, dropped = _without(test, train)
+        tested = _comparable(test)
+        train, dropped = _without(tested, train)
         if validation is not None:
-            validation, more = _without(test, validation)
+            validation, more = _without(tested, validation)
             dropped += more
     if validation is None:
         train, validation = _hold_out(train, _validation_count(len(train), drawing.counts), drawing)
     return {"train": train, "validation": validation, "test": test}, dropped
 
 
-def _without(test: R, rows: R) -> tuple[R, int]:
+def _without(tested: frozenset[Text], rows: R) -> tuple[R, int]:
     """Return those of the rows whose text doesn't stand in test, and how many do."""
-    shared = _shared(rows, test)
+    shared = _shared(rows, tested)
     return (rows.take([row for row in range(len(rows)) if row not in shared]) if shared else rows), len(shared)
 
 
@@ -142,7 +144,11 @@ def _too_few(split: str, rows: R, drawing: Drawing[R]) -> str | None:
     return too_many or (too_few_to_compare(split, asked or len(rows), drawing.called) if split == "test" else None)
 
 
-def _shared(rows: Items, test: Items) -> frozenset[int]:
+def _comparable(test: Items) -> frozenset[Text]:
+    """Return the texts of test as texts are compared."""
+    return frozenset(comparable(text) for text in test.texts)
+
+
+def _shared(rows: Items, tested: frozenset[Text]) -> frozenset[int]:
     """Return the places of those rows whose text stands in test, too."""
-    tested = {comparable(text) for text in test.texts}
     return frozenset(row for row, text in enumerate(rows.texts) if comparable(text) in tested)

@@ -47,14 +47,15 @@ class SplitNames(Settings):
         mistakes = []
         for split in ("train", "test", "validation"):
             name = getattr(self, split)
+            if name is None:
+                continue
             found = [spelling for spelling in spellings_of(name) if spelling in there]
             free = [spelling for spelling in found if spelling not in chosen.values()]
             if free:
                 chosen[split] = free[0]
             elif name != split or split == "train":
                 why = f"{name!r} serves for something else" if found else f"there is no split {name!r}"
-                if name is not None:
-                    mistakes.append(f"data.splits.{split}: {why}; there are {', '.join(there)}")
+                mistakes.append(f"data.splits.{split}: {why}; there are {', '.join(there)}")
             elif not found and (alike := [other for other in there if looks_like(split, other)]):
                 mistakes.append(
                     f"data.splits.{split}: there is no split {name!r}; name the one that is meant, such as "

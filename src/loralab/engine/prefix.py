@@ -249,12 +249,12 @@ class _Kept:
         size = value.numel() * value.element_size()
         if self._size + size > self._limit:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if disk_usage(self._folder).free < size + LEFT_FREE:
-            self._limit = self._size
-            return
         if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
             self._file = TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed with the training that needs it
+        if disk_usage(self._folder).free < size + LEFT_FREE:
+            self._limit = self._size  # the others are computed
+            return
         self._file.seek(self._size)
         try:
             written = self._file.write(value.contiguous().view(torch.uint8).numpy().tobytes())

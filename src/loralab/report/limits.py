@@ -80,7 +80,7 @@ def _sound(comparison: Comparison) -> list[str]:
 def _whole(measurements: Sequence[Measurement], checks: int) -> str:
     """Say that all checks were passed, and what could not be checked."""
     passed = numbers.several(len(measurements), "final trial")
-    unknown = [found for found in measurements if RELOADED not in {check.name for check in found.checks}]
+    unknown = [found for found in measurements if all(check.name != RELOADED for check in found.checks)]
     if not unknown:
         return f"Whole: {passed} passed all {checks} checks."
     return (
@@ -155,14 +155,11 @@ def _of_the_data(comparison: Comparison) -> list[str]:
     data = comparison.measurements[0].data if comparison.measurements else None
     if data is None:
         return []
-    whole = items(comparison)
-    shared = {
-        f"{data.shared:,} of the {data.rows['train']:,} {whole} trained on": data.shared,
-        f"{data.shared_validation:,} of the {data.rows['validation']:,} {whole} that learning rates are chosen on": (
-            data.shared_validation
-        ),
-    }
-    told = [which for which, count in shared.items() if count]
+    uses = (
+        ("train", data.shared, "trained on"),
+        ("validation", data.shared_validation, "that learning rates are chosen on"),
+    )
+    told = [f"{count:,} of the {data.rows[split]:,} {items(comparison)} {use}" for split, count, use in uses if count]
     if not told:
         return []
     return [

@@ -117,9 +117,7 @@ def _drawable(value: Any) -> Any:
 
 def arm_colour(comparison: Comparison) -> Chart:
     """Give each arm a colour, the same one in all figures; from the thirteenth on they come again."""
-    arms = list(comparison.arms)
-    colours = [COLOURS[position % len(COLOURS)] for position in range(len(arms))]
-    return alt.Color("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=colours))
+    return alt.Color("arm:N", title="Arm", scale=_by_arm(comparison, COLOURS))
 
 
 def arm_stroke(comparison: Comparison) -> Chart:
@@ -130,17 +128,19 @@ def arm_stroke(comparison: Comparison) -> Chart:
 
 def arm_shape(comparison: Comparison) -> Chart:
     """Give each arm a shape besides, for those who don't tell the colours apart."""
-    arms = list(comparison.arms)
-    shapes = [SHAPES[position % len(SHAPES)] for position in range(len(arms))]
-    return alt.Shape("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=shapes))
+    return alt.Shape("arm:N", title="Arm", scale=_by_arm(comparison, SHAPES))
 
 
 def arm_dash(comparison: Comparison) -> Chart:
     """Give each arm's line a pattern, likewise."""
-    arms = list(comparison.arms)
-    dashes = [DASHES[position % len(DASHES)] for position in range(len(arms))]
     key = alt.Legend(symbolType="stroke", symbolStrokeWidth=2)
-    return alt.StrokeDash("arm:N", title="Arm", scale=alt.Scale(domain=arms, range=dashes), legend=key)
+    return alt.StrokeDash("arm:N", title="Arm", scale=_by_arm(comparison, DASHES), legend=key)
+
+
+def _by_arm(comparison: Comparison, marks: Sequence[Any]) -> alt.Scale:
+    """Give each arm one of the marks, in their order; where there are more arms, they come again."""
+    arms = list(comparison.arms)
+    return alt.Scale(domain=arms, range=[marks[position % len(marks)] for position in range(len(arms))])
 
 
 def score_scale(metric: Metric, scores: Sequence[float], **options: Any) -> alt.Scale:
