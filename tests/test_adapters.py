@@ -58,6 +58,27 @@ def test_loss_and_gradients_are_those_of_peft(build: Any, targets: list[str], rs
     assert taken(network)[0].equal(expected_loss)
 
 
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
+@pytest.mark.parametrize(("build", "targets"), [(gpt2, ["c_attn", "c_fc"]), (llama, ["q_proj", "v_proj"])])
+def test_in_bfloat16_the_gradients_are_as_near_to_those_of_float32_as_pefts(build: Any, targets: list[str]) -> None:
+    network = adapted(build, targets)
+    _, exact = taken(network)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, usual = taken(network)
+        with adapters_in_one(network, CPU):
+            _, found = taken(network)
+    for one, other, true in zip(found, usual, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - true).norm() <= max(2 * (other - true).norm(), 0.02 * true.norm())
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_on_other_devices_adapters_stay_as_peft_has_them(device: str) -> None:
+    network = adapted(llama, ["q_proj"])
+    with adapters_in_one(network, torch.device(device)):
+        assert not any("forward" in vars(module) for module in network.modules())
+
+
 def test_dropout_drops_the_same_on_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Drops, "draw", lambda rate: Drops(rate, seed=3))
     network = adapted(llama, ["q_proj"], lora_dropout=0.4).double()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import GPT2Config, GPT2Model
 
 from loralab.engine import attention
 from loralab.engine.attention import attend, pays
@@ -17,6 +18,7 @@ from loralab.engine.dropout import Drops
 
 Tensor = torch.Tensor
 WIDTH = 8
+CPU = torch.device("cpu")
 
 
 def drawn(batch: int, heads: int, tokens: int, kept_heads: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -216,6 +218,47 @@ def test_bfloat16_under_autocast_stays_near_float32() -> None:
     assert (found.float() - exact).abs().max() < 0.03
 
 
-def test_only_what_takes_its_attention_from_outside_is_given_it() -> None:
-    with attention.attention_in_pieces(nn.Linear(2, 2), torch.device("cpu")):
-        pass  # nothing to put it in, and no complaint
+@pytest.mark.parametrize("offset", [0.0, 20.0])
+def test_what_the_keys_have_in_common_costs_no_precision(offset: float) -> None:
+    """As a bias of the keys; without one, the outputs are about as near as PyTorch's own in bfloat16."""
+    query, key, value = (part.detach().bfloat16() for part in drawn(2, 2, 64))
+    query, key = 4 * query, key + offset
+    exact = scaled_dot_product_attention(query.double(), key.double(), value.double()).transpose(1, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = attend(module(causal=False), query, key, value, None)
+    assert (found.double() - exact).abs().max() < 0.1
+
+
+def test_what_is_not_of_transformers_is_left_alone() -> None:
+    network = nn.Linear(2, 2)
+    with attention.attention_in_pieces(network, CPU):
+        assert vars(network).keys() == vars(nn.Linear(2, 2)).keys()
+
+
+def gpt2(implementation: str = "sdpa") -> GPT2Model:
+    return GPT2Model(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2, attn_implementation=implementation))
+
+
+@pytest.mark.parametrize(
+    ("network", "device", "expected"),
+    [
+        (gpt2(), "cpu", attention.NAME),
+        (gpt2(), "cuda", "sdpa"),  # GPUs have kernels of their own
+        (gpt2(), "mps", "sdpa"),
+        (gpt2("eager"), "cpu", "eager"),  # which was asked for, or is all that a model can do
+    ],
+)
+def test_on_a_processor_models_attend_in_pieces_inside_and_as_before_afterwards(
+    network: GPT2Model, device: str, expected: str
+) -> None:
+    before = network.config._attn_implementation
+    with attention.attention_in_pieces(network, torch.device(device)):
+        assert network.config._attn_implementation == expected
+    assert network.config._attn_implementation == before
+
+
+def test_a_model_that_looks_for_the_name_of_pytorchs_attention_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspect.getsource", lambda _: 'if self.config._attn_implementation == "sdpa" and x:\n')
+    network = gpt2()
+    with attention.attention_in_pieces(network, CPU):
+        assert network.config._attn_implementation == "sdpa"

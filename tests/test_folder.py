@@ -17,8 +17,8 @@ from loralab.results import Failure
 DATA = "hash"
 
 
-def revision() -> str:
-    return "revision"
+def revisions() -> tuple[str, str]:
+    return "a model", "a tokenizer"
 
 
 @pytest.fixture
@@ -63,13 +63,13 @@ def test_another_experiments_folder_is_refused_with_the_differences(
 
 def test_another_experiment_leaves_the_folder_as_it_was(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
     first = make_experiment()
-    folder.keep_experiment(first, revision, DATA)
+    folder.keep_experiment(first, revisions, DATA)
     arms = dict(first.arms) | {"lora": first.arms["full"]}
     with pytest.raises(UserError, match=r"arms\.lora\.method\.kind \('lora' there, 'full' now\)"):
-        folder.keep_experiment(first.model_copy(update={"arms": arms}), revision, DATA)
+        folder.keep_experiment(first.model_copy(update={"arms": arms}), revisions, DATA)
     assert folder.experiment() == first
     more = first.model_copy(update={"seeds": (0, 1, 2)})
-    folder.keep_experiment(more, revision, DATA)
+    folder.keep_experiment(more, revisions, DATA)
     assert folder.experiment() == more
 
 
@@ -78,27 +78,30 @@ def test_other_weights_or_rows_are_refused(finished: Path, tmp_path: Path) -> No
     folder = ResultsFolder(shutil.copytree(finished, tmp_path / "run"))
     experiment = folder.experiment()
     seen = next(iter(api.load(finished).measurements))
-    model, data = seen.sameness.model_revision, seen.data.sha256
-    folder.keep_experiment(experiment, lambda: model, data)
-    folder.keep_experiment(experiment, lambda: UNKNOWN_REVISION, data)
+    model, tokenizer, data = seen.sameness.model_revision, seen.sameness.tokenizer_revision, seen.data.sha256
+    assert UNKNOWN_REVISION not in (model, tokenizer)
+    folder.keep_experiment(experiment, lambda: (model, tokenizer), data)
+    folder.keep_experiment(experiment, lambda: (UNKNOWN_REVISION, UNKNOWN_REVISION), data)
     with pytest.raises(UserError, match=r"the model \(other weights there than now\)"):
-        folder.keep_experiment(experiment, lambda: "another", data)
+        folder.keep_experiment(experiment, lambda: ("another", tokenizer), data)
+    with pytest.raises(UserError, match=r"the tokenizer \(other files there than now\)"):
+        folder.keep_experiment(experiment, lambda: (model, "another"), data)
     with pytest.raises(UserError, match=r"the data \(other rows there than now\)"):
-        folder.keep_experiment(experiment, lambda: model, "others")
+        folder.keep_experiment(experiment, lambda: (model, tokenizer), "others")
 
 
 def test_an_arm_that_comes_back_must_be_what_it_was(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:
     whole = make_experiment()
-    folder.keep_experiment(whole, revision, DATA)
+    folder.keep_experiment(whole, revisions, DATA)
     trial = next(trial for trial in tuning_trials(whole) if trial.arm == "lora")
     folder.keep(Failure(trial=trial, reason="diverged", message=""))
     without = {name: arm for name, arm in whole.arms.items() if name != "lora"}
-    folder.keep_experiment(whole.model_copy(update={"arms": without}), revision, DATA)
+    folder.keep_experiment(whole.model_copy(update={"arms": without}), revisions, DATA)
     with pytest.raises(UserError, match=r"arms\.lora\.method\.kind"):
         folder.keep_experiment(
-            whole.model_copy(update={"arms": without | {"lora": whole.arms["full"]}}), revision, DATA
+            whole.model_copy(update={"arms": without | {"lora": whole.arms["full"]}}), revisions, DATA
         )
-    folder.keep_experiment(whole, revision, DATA)
+    folder.keep_experiment(whole, revisions, DATA)
 
 
 def test_a_file_of_another_version_is_refused(folder: ResultsFolder, make_experiment: MakeExperiment) -> None:

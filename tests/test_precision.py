@@ -1,5 +1,6 @@
 """Training is in bfloat16 where the hardware multiplies it and the architecture can be computed in it."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from conftest import MakeExperiment
 from loralab.engine import precision
-from loralab.engine.precision import check_precision, precision_of
+from loralab.engine.precision import check_precision, choose_precision, precision_of
 from loralab.errors import UserError
 
 CPU = torch.device("cpu")
@@ -20,6 +21,26 @@ def test_what_cannot_be_computed_in_bfloat16_is_trained_in_float32(
     monkeypatch.setattr(precision, "choose_precision", lambda asked, device: "bfloat16")
     conditions = make_experiment().conditions.model_copy(update={"precision": "auto"})
     assert precision_of(conditions, CPU, model_type) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (SimpleNamespace(get_capabilities=lambda: {"architecture": "x86_64", "avx512_bf16": True}), "bfloat16"),
+        (SimpleNamespace(get_capabilities=lambda: {"architecture": "x86_64", "amx_bf16": True}), "bfloat16"),
+        (SimpleNamespace(get_capabilities=lambda: {"architecture": "aarch64", "bf16": True}), "bfloat16"),
+        (SimpleNamespace(get_capabilities=lambda: {"architecture": "x86_64", "avx512_bf16": False}), "float32"),
+        (SimpleNamespace(get_capabilities=lambda: {"architecture": "x86_64"}), "float32"),
+        (SimpleNamespace(_is_avx512_bf16_supported=lambda: True), "bfloat16"),
+        (SimpleNamespace(_is_avx512_bf16_supported=lambda: False), "float32"),
+    ],
+)
+def test_a_processor_trains_in_bfloat16_where_it_has_instructions_for_it(
+    told: Any, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "cpu", told)
+    assert choose_precision("auto", CPU) == expected
+    assert choose_precision("float32", CPU) == "float32"
 
 
 @pytest.mark.parametrize("asked", [{"precision": "bfloat16"}, {"scoring": "bfloat16"}])

@@ -163,6 +163,24 @@ def test_a_classifier_that_looks_for_the_end_of_the_text_finds_it(tmp_path: Path
     assert prefix.keeps
 
 
+def test_tokens_are_not_taken_for_what_stands_behind_frozen_layers(tmp_path: Path) -> None:
+    """As an encoder-decoder's second half reads them, behind a larger first half; here LoRA is on the second."""
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "encoder_layers": 3, "decoder_layers": 1}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "dropout": 0.0}
+    config = BartConfig(**sizes, **heads, **SMALL, eos_token_id=29)
+    plain: Any = AutoModelForSequenceClassification.from_config(config)
+    network: Any = get_peft_model(plain, LoraConfig(r=2, target_modules=["encoder_attn.q_proj"], task_type="SEQ_CLS"))
+    network.train()
+    ends = {"input_ids": torch.tensor([[3, 4, 5, 29], [6, 7, 29, 0]])}
+    ends["attention_mask"] = (ends["input_ids"] > 0).long()
+    prefix = FrozenPrefix(network, np.array([4, 3]), tmp_path, limit=10**6)
+    expected = network(**ends).logits
+    for _ in range(2):
+        with prefix.used_for(np.array([0, 1]), ends) as given:
+            torch.testing.assert_close(network(**given).logits, expected)
+
+
 def test_nothing_is_left_on_disk_or_on_the_network(tmp_path: Path) -> None:
     network = head_alone(distilbert())
     losses(network, FrozenPrefix(network, LENGTHS, tmp_path, limit=10**6))

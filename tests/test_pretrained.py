@@ -84,6 +84,14 @@ def test_a_model_whose_configuration_was_edited_is_another_one(toy_model: Path, 
     assert pretrained.revision(str(edited)) != pretrained.revision(str(toy_model))
 
 
+def test_a_tokenizer_that_was_edited_is_another_one(toy_model: Path, tmp_path: Path) -> None:
+    edited = Path(shutil.copytree(toy_model, tmp_path / "edited"))
+    settings = json.loads((edited / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (edited / "tokenizer_config.json").write_text(json.dumps(settings | {"truncation_side": "left"}), encoding="utf-8")
+    assert pretrained.revision(str(edited)) == pretrained.revision(str(toy_model))
+    assert pretrained.tokenizer_revision(str(edited)) != pretrained.tokenizer_revision(str(toy_model))
+
+
 def test_a_hub_model_is_told_by_its_files_and_not_by_its_commit(
     toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

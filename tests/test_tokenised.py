@@ -79,7 +79,7 @@ def test_documents_come_back_as_they_were_made(tmp_path: Path, made: list[str]) 
     assert all(same(asdict(first[name]), asdict(again[name])) for name in first)
 
 
-@pytest.mark.parametrize("changed", ["data", "task", "vocabulary", "padding"])
+@pytest.mark.parametrize("changed", ["data", "task", "vocabulary", "padding", "end"])
 def test_what_depends_on_something_else_is_made_anew(
     changed: str, tmp_path: Path, tokenizer: Any, made: list[str]
 ) -> None:
@@ -91,8 +91,10 @@ def test_what_depends_on_something_else_is_made_anew(
         asked = task(max_length=3)
     elif changed == "vocabulary":
         tokenizer.add_tokens(["snowman"])
-    else:
+    elif changed == "padding":
         tokenizer.pad_token = "[UNK]"
+    else:
+        tokenizer.truncation_side = "left"
     tokenised(asked, data, tokenizer, tmp_path)
     assert len(made) == 2
 

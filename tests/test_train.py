@@ -304,6 +304,21 @@ def test_a_trial_goes_on_from_its_checkpoint_with_the_same_numbers_bit_for_bit(
     assert resumed.seconds.training > spent[-1].seconds["training"] > spent[0].seconds["training"] > 0
 
 
+@pytest.mark.usefixtures("accelerate_anew")
+@pytest.mark.parametrize(("arm", "precision"), [("head-only", "float32"), ("lora", "bfloat16")])
+def test_it_does_so_with_what_is_kept_of_frozen_layers_and_with_light_weights(
+    arm: str, precision: str, make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = trial_of(with_conditions(make_experiment, precision=precision), arm)
+    whole = carry_out(trial, tmp_path / "whole", silent)
+    with stopped_after(20, monkeypatch):
+        carry_out(trial, tmp_path / "stopped", silent)
+    resumed = carry_out(trial, tmp_path / "stopped", silent)
+    assert resumed.course.resumed == (20,)
+    assert resumed.items == whole.items
+    assert resumed.curve == whole.curve
+
+
 def test_a_trial_whose_data_changed_begins_anew(
     make_experiment: MakeExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,9 +354,13 @@ def test_a_trial_that_began_with_other_threads_begins_anew(
     trial, threads = trial_of(make_experiment()), torch.get_num_threads()
     with stopped_after(5, monkeypatch):
         carry_out(trial, tmp_path, silent)
+    with stopped_after(5, monkeypatch):
+        train.carry_out(trial, tmp_path / "in parts", silent, micro_batch=3)
     try:
         torch.set_num_threads(threads + 1)
         assert carry_out(trial, tmp_path, silent).course.resumed == ()
+        anew = train.carry_out(trial, tmp_path / "in parts", silent)  # memory may suffice there
+        assert (anew.course.resumed, anew.course.micro_batch) == ((), trial.conditions.batch_size)
     finally:
         torch.set_num_threads(threads)
 

@@ -62,8 +62,10 @@ def fit(ready: Ready, trial: Trial, folder: Path, meter: Meter, watch: Watch, mi
     origin = Origin(
         trial=trial,
         model_revision=ready.model_revision,
+        tokenizer_revision=ready.tokenizer_revision,
         data_sha256=ready.data.sha256,
         micro_batch=micro_batch,
+        precision=ready.precision,
         where=where(environment(ready.device, ready.precision)),
     )
     checkpoints = Checkpoints(ResultsFolder(folder).checkpoint_file(trial), origin)

@@ -5,7 +5,7 @@ trials/ID.json       a Measurement or a Failure
 checkpoints/         of trials under way
 tokens/              the texts, tokenised once for all trials
 models/ARM/seed-N-lrR/  the model of a final trial, with its tokenizer
-texts.json           the test texts on which the arms disagree
+texts.json           the test texts, as long as a report shows them
 report.html, report.md, charts/, results.csv, results.parquet
 """
 
@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from loralab.data.rows import Text
 from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
-from loralab.pretrained import are_other_weights
+from loralab.pretrained import are_others
 from loralab.results import SCHEMA, Failure, Measurement, ResultFile
 from loralab.settings import Settings
 from loralab.writing import write_whole
@@ -60,8 +60,12 @@ class ResultsFolder:
         """Tell whether an experiment was run here."""
         return (self.path / "experiment.json").is_file()
 
-    def keep_experiment(self, experiment: Experiment, model_revision: Callable[[], str], data_sha256: str) -> None:
+    def keep_experiment(
+        self, experiment: Experiment, revisions: Callable[[], tuple[str, str]], data_sha256: str
+    ) -> None:
         """Write down the experiment, so that the report can be made again, if it has the folder's model and data.
+
+        `revisions`: gives those of the model and of its tokenizer, which may take hashing a large file.
 
         Raises UserError where the folder belongs to an experiment under other conditions, with other weights, on other
         rows, or with another method under an arm's name. Arms, seeds and learning rates may come and go.
@@ -77,9 +81,11 @@ class ResultsFolder:
             if (seen := self._any_measurement()) is not None:
                 if seen.data.sha256 != data_sha256:
                     differences.append("the data (other rows there than now)")
-                # Asked only now, since it may take hashing a large file.
-                if are_other_weights(seen.sameness.model_revision, model_revision()):
+                model, tokenizer = revisions()
+                if are_others(seen.sameness.model_revision, model):
                     differences.append("the model (other weights there than now)")
+                if are_others(seen.sameness.tokenizer_revision, tokenizer):
+                    differences.append("the tokenizer (other files there than now)")
             if differences:
                 raise self._of_another(differences)
         write_whole(self.path / "experiment.json", experiment.model_dump_json(indent=2))

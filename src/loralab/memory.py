@@ -133,13 +133,17 @@ def peak_memory(device: torch.device) -> PeakMemory:
 def release_memory() -> None:
     """Give freed memory back to the system, so that one phase's leftovers aren't taken for the next one's need.
 
-    glibc keeps what was freed, up to hundreds of megabytes, until it is told to trim, and so does the CUDA allocator.
+    glibc keeps what was freed, up to hundreds of megabytes, until it is told to trim, and so do the allocators of GPUs.
     """
     import torch
 
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.xpu.is_available():
+        torch.xpu.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     trim_heap()
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field
 
 from loralab.errors import UserError
 from loralab.experiment import Trial
+from loralab.pretrained import UNKNOWN_REVISION
 from loralab.settings import Settings
 from loralab.tasks.items import Items
 
@@ -90,7 +91,8 @@ class DataFacts(Settings):
 class Sameness(Settings):
     """What arms of one seed must share for their comparison to be fair, besides their conditions."""
 
-    model_revision: str  # the hub's commit, or a hash of the weights' files
+    model_revision: str  # a hash of configuration and weights
+    tokenizer_revision: str = UNKNOWN_REVISION  # a hash of the tokenizer's files
     head_sha256: str | None  # the head before training; None where there is none
     is_head_drawn: bool = True  # at random; else it is the checkpoint's own
     order_sha256: str | None  # texts in the order of training

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loralab.checks import of_trained, probe
 from loralab.engine.checkpoints import micro_batch_of
@@ -23,6 +24,9 @@ from loralab.progress import Progress, Teller, Watch
 from loralab.results import Check, DataFacts, Failure, Measurement, Sameness, Saved, Seconds
 from loralab.tasks.items import Items
 
+if TYPE_CHECKING:
+    import torch
+
 
 def attempt(trial: Trial, folder: Path, watch: Watch) -> Measurement | Failure:
     """Carry out `trial`; turn what goes wrong into a Failure. Raises UserError for what the user can put right.
@@ -38,9 +42,12 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int | None 
 
     `micro_batch`: texts in a forward pass, if not as many as in the checkpoint from which it goes on, or in a batch.
     """
-    begun_with = micro_batch_of(ResultsFolder(folder).checkpoint_file(trial), trial)
+    from accelerate import PartialState
+
+    device = PartialState().device
+    begun_with = micro_batch_of(ResultsFolder(folder).checkpoint_file(trial), trial, device)
     texts = micro_batch or begun_with or trial.conditions.batch_size
-    trained = in_parts_that_fit(texts, partial(_train, trial, folder, watch))
+    trained = in_parts_that_fit(texts, partial(_train, trial, folder, watch, device))
     task, meter, ready, fitted = trial.conditions.task, trained.meter, trained.ready, trained.fitted
     data, splits, network = ready.data, ready.splits, ready.network
     items: Items | None = None
@@ -84,6 +91,7 @@ def carry_out(trial: Trial, folder: Path, watch: Watch, micro_batch: int | None 
         ),
         sameness=Sameness(
             model_revision=ready.model_revision,
+            tokenizer_revision=ready.tokenizer_revision,
             head_sha256=ready.head.sha256,
             is_head_drawn=ready.head.is_drawn,
             order_sha256=fitted.order_sha256,
@@ -106,10 +114,8 @@ class _Trained:
     fitted: Fitted
 
 
-def _train(trial: Trial, folder: Path, watch: Watch, micro_batch: int) -> _Trained:
-    from accelerate import PartialState
-
-    meter = Meter(PartialState().device)
+def _train(trial: Trial, folder: Path, watch: Watch, device: torch.device, micro_batch: int) -> _Trained:
+    meter = Meter(device)
     watch(Progress(trial.id, "loading"))
     ready = set_up(trial, folder, meter)
     return _Trained(meter, ready, fit(ready, trial, folder, meter, watch, micro_batch))

@@ -23,7 +23,7 @@ from transformers.masking_utils import sdpa_mask
 
 from loralab.autograd import applied, once
 from loralab.engine.dropout import Drops, Masks
-from loralab.engine.reach import Reach, reach
+from loralab.engine.reach import Reach, forget, reach
 
 NAME = "loralab"  # among transformers' implementations of attention
 SCORES = 2**19  # in a piece: in bfloat16 a megabyte, as large as what a core keeps to itself
@@ -45,6 +45,7 @@ def attention_in_pieces(network: nn.Module, device: torch.device) -> Iterator[No
         yield
     finally:
         models[0].set_attn_implementation("sdpa")
+        forget()
 
 
 def _takes_its_attention_from_outside(model: PreTrainedModel) -> bool:
@@ -169,6 +170,15 @@ def _probabilities(query: torch.Tensor, key: torch.Tensor, piece: _Piece, scale:
     return torch.softmax(scores, dim=-1)
 
 
+def _centred(key: torch.Tensor) -> torch.Tensor:
+    """Return keys without what those of a head have in common, which moves all scores of a token alike.
+
+    Softmax doesn't notice, and so no gradient comes of it; but scores are rounded to the eight bits of bfloat16, where
+    PyTorch's flash attention keeps them in float32, and what is common, such as a bias of the keys, would use them up.
+    """
+    return key - key.mean(dim=1, keepdim=True)
+
+
 class _Attention(torch.autograd.Function):
     """softmax(scale Q K' + bias) V, with dropout on the softmax (Vaswani et al. 2017)."""
 
@@ -184,6 +194,8 @@ class _Attention(torch.autograd.Function):
     ) -> torch.Tensor:
         batch, heads, tokens, width = query.shape
         q, k, v = (part.reshape(-1, tokens, width) for part in (query, key, value))
+        if k.dtype != torch.float32:
+            k = _centred(k)
         pieces = _pieces(who, batch, heads, tokens, query.dtype)
         found = torch.empty_like(q)
         masks = drops.masks() if drops else None

@@ -1,4 +1,4 @@
-"""Which texts go into which batch: like lengths together, in an order that depends on the seed and the data alone."""
+"""Which texts go into which batch: like lengths together, in an order that no arm has a say in."""
 
 from __future__ import annotations
 

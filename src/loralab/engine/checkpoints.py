@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from loralab.engine.stepping import Taken
 from loralab.errors import UserError
 from loralab.experiment import Trial
-from loralab.measure import Spent
+from loralab.measure import Spent, environment
 from loralab.results import Environment, Point
 from loralab.settings import Settings
 from loralab.writing import draft_of
@@ -90,14 +90,16 @@ class Origin(Settings):
 
     trial: Trial
     model_revision: str
+    tokenizer_revision: str
     data_sha256: str
-    micro_batch: int  # texts in a forward pass: other parts add up to other numbers in the last digits
-    where: str  # other machines, precisions, threads or versions, too
+    micro_batch: int  # texts in a forward pass: other parts add up to other numbers in the last digits,
+    precision: str  # and so do other formats,
+    where: str  # machines, threads or versions
 
 
 def where(environment: Environment) -> str:
     """Return what of the machine and the software changes the numbers."""
-    machine = (environment.device_name, environment.device, f"{environment.threads} threads", environment.precision)
+    machine = (environment.device_name, environment.device, f"{environment.threads} threads")
     software = [f"{library} {version}" for library, version in environment.versions.items()]
     return ", ".join([*machine, *software, f"commit {environment.commit}"])
 
@@ -162,10 +164,13 @@ class Checkpoints:
         return Checkpoint(header.standing, header.spent, _tensors(self._file))
 
 
-def micro_batch_of(file: Path, trial: Trial) -> int | None:
+def micro_batch_of(file: Path, trial: Trial, device: torch.device) -> int | None:
     """Return how many texts were in a forward pass when `trial` was stopped, or None where it begins anew."""
     header = _header(file)
-    return header.origin.micro_batch if header is not None and header.origin.trial == trial else None
+    if header is None or header.origin.trial != trial:
+        return None
+    origin = header.origin
+    return origin.micro_batch if origin.where == where(environment(device, origin.precision)) else None
 
 
 def _header(file: Path) -> Header | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from loralab.errors import UserError
 from loralab.experiment import Conditions
@@ -42,8 +42,13 @@ def choose_precision(asked: Literal["auto", "float32", "bfloat16"], device: torc
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if device.type == "cpu":
-        # Older releases of torch (2.13 has it) can't tell; the names of the instructions differ by architecture.
-        found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        fast = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-        return "bfloat16" if fast else "float32"
+        return "bfloat16" if _processor_multiplies_bfloat16(torch.cpu) else "float32"
     return "float32"
+
+
+def _processor_multiplies_bfloat16(told: Any) -> bool:
+    """Ask what `torch.cpu` tells of the processor."""
+    if not hasattr(told, "get_capabilities"):  # of older releases (2.13 has it), which know x86 alone
+        return bool(told._is_avx512_bf16_supported())
+    found = told.get_capabilities()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # by architecture

@@ -152,7 +152,8 @@ class _Seen:
 
     def _is_vector(self, value: Any) -> bool:
         is_behind = self._layers[-1] in self._done
-        return is_behind and isinstance(value, Tensor) and value.ndim == 2
+        # Numbers of tokens, which an encoder-decoder's second half reads, are of two dimensions, too.
+        return is_behind and isinstance(value, Tensor) and value.ndim == 2 and value.is_floating_point()
 
     def _is_fixed(self, value: Any) -> bool:
         """Tell whether the next epoch would make the same of the text: nothing was drawn, nothing is trained."""

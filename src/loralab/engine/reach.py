@@ -24,6 +24,11 @@ def reach(mask: torch.Tensor | None, causal: bool, dtype: torch.dtype) -> Reach:
     return Reach(causal, None) if mask is None else _read(mask, dtype)
 
 
+def forget() -> None:
+    """Let go of the masks that were read last: they would count in the next phase's memory."""
+    _read.cache_clear()
+
+
 @lru_cache(maxsize=2)  # all layers are given the same one, or take turns with two: windows, and the whole text
 def _read(mask: torch.Tensor, dtype: torch.dtype) -> Reach:
     tokens = mask.shape[-1]

@@ -18,7 +18,7 @@ from loralab.errors import UserError
 from loralab.experiment import Trial
 from loralab.measure import Meter, count_parameters
 from loralab.memory import release_memory
-from loralab.pretrained import load_tokenizer, locate, revision
+from loralab.pretrained import load_tokenizer, locate, revision, tokenizer_revision
 from loralab.results import Parameters
 from loralab.tasks.examples import Examples
 
@@ -51,6 +51,7 @@ class Ready:
     parameters: Parameters
     head: Head
     model_revision: str
+    tokenizer_revision: str
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def set_up(trial: Trial, folder: Path, meter: Meter) -> Ready:
         parameters=parameters,
         head=built.head,
         model_revision=revision(conditions.model),
+        tokenizer_revision=tokenizer_revision(conditions.model),
     )
 
 

@@ -54,7 +54,8 @@ def _file(folder: Path, task: Task, data: AnyData, tokenizer: Any) -> Path | Non
     backend.no_padding()
     digest = hashlib.sha256()
     versions = [version(package) for package in ("loralab", "tokenizers", "transformers")]
-    settings = (tokenizer.special_tokens_map, tokenizer.model_max_length, tokenizer.model_input_names)
+    cuts = (tokenizer.model_max_length, tokenizer.truncation_side, tokenizer.split_special_tokens)
+    settings = (tokenizer.special_tokens_map, tokenizer.model_input_names, cuts)
     for part in (data.sha256, task.model_dump_json(), backend.to_str(), settings, versions):
         digest.update(f"{part}\n".encode())
     return folder / "tokens" / f"{digest.hexdigest()[:32]}.safetensors"

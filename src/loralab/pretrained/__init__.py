@@ -5,10 +5,12 @@ from loralab.pretrained.locating import (
     PACKAGED,
     UNKNOWN_REVISION,
     PackagedModel,
-    are_other_weights,
+    are_others,
     is_on_hub,
     locate,
     revision,
+    revisions,
+    tokenizer_revision,
 )
 from loralab.pretrained.networks import (
     Loaded,
@@ -24,7 +26,7 @@ __all__ = [
     "UNKNOWN_REVISION",
     "Loaded",
     "PackagedModel",
-    "are_other_weights",
+    "are_others",
     "context_length",
     "head_modules",
     "is_on_hub",
@@ -35,6 +37,8 @@ __all__ = [
     "parts_of",
     "reads_last_token",
     "revision",
+    "revisions",
     "text_start",
+    "tokenizer_revision",
     "transformers_quiet",
 ]

@@ -15,7 +15,9 @@ from loralab.errors import UserError
 from loralab.hub import as_path, is_hub_id
 
 PACKAGE_SCHEME = "package:"
-UNKNOWN_REVISION = "unknown"  # of a hub model that isn't in the cache
+WEIGHTS = "model*.safetensors"
+TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model")
+UNKNOWN_REVISION = "unknown"  # of what isn't in the hub's cache
 HOW_TO_CONVERT = (
     "if you trust its source, convert it: "
     "AutoModel.from_pretrained(DIR, use_safetensors=False).save_pretrained(NEW), and the tokenizer too"
@@ -65,7 +67,7 @@ def is_on_hub(model: str) -> bool:
     return not Path(locate(model)).is_dir()
 
 
-def are_other_weights(one: str, other: str) -> bool:
+def are_others(one: str, other: str) -> bool:
     """Tell whether two revisions are known to differ."""
     return len({one, other} - {UNKNOWN_REVISION}) > 1
 
@@ -86,8 +88,21 @@ def revision(model: str) -> str:
             return UNKNOWN_REVISION
         folder = Path(cached).parent
     digest = hashlib.sha256((folder / "config.json").read_bytes())
-    digest.update(_sha256(sorted(folder.glob("model*.safetensors"))).encode())
+    digest.update(_sha256(sorted(folder.glob(WEIGHTS))).encode())
     return digest.hexdigest()
+
+
+def tokenizer_revision(model: str) -> str:
+    """Return likewise a hash of the tokenizer's files; into the hub's cache they come only when they are asked for."""
+    folder = Path(locate(model))
+    if not folder.is_dir():
+        return UNKNOWN_REVISION
+    return _sha256(sorted(file for pattern in TOKENIZER for file in folder.glob(pattern)))
+
+
+def revisions(model: str) -> tuple[str, str]:
+    """Return both."""
+    return revision(model), tokenizer_revision(model)
 
 
 def _sha256(files: Sequence[Path]) -> str:
@@ -121,7 +136,7 @@ def _check_weights(folder: Path) -> None:
     """Open every safetensors file, which reads its header and compares the length of the file."""
     from safetensors import SafetensorError, safe_open
 
-    files = sorted(folder.glob("model*.safetensors"))
+    files = sorted(folder.glob(WEIGHTS))
     for file in files:
         try:
             with safe_open(file, framework="numpy"):
