@@ -65,7 +65,9 @@ def test_the_language_models_study(toy_gpt2: Path, tmp_path: Path) -> None:
         },
     )
     assert "with four times as much padding as text" in told
+    assert "h.0.attn.c_attn: 32 x 96, 3,072 numbers; LoRA learns 1,024, 33.3%" in told
     assert "lora-4:" in told
+    assert "lora-2: direction " in told
     assert "LoRA-3: {'test':" in told
     assert "perplexity of" in told
     assert "full: The river was" in told
