@@ -48,11 +48,11 @@ def peer(script: Path, ground: Ground, method: str, style: str, *, dropout: bool
         *("--batch-size", str(BATCH_SIZE), "--max-length", str(MAX_LENGTH)),
         *([] if dropout else ["--no-dropout"]),
     ]
-    found, seconds = _run(_in_format(ground.precision, command, style))
+    found, seconds = _run(_as_asked(ground.precision, command, style))
     return {
         "who": f"Trainer + PEFT, {style}",
         "per_second": found["texts_per_second"],
-        "memory": found["peak_rss_bytes"] - found["resident_before_model_bytes"],
+        "memory": found["peak_rss_bytes"] - found["resident_before"],
         "process": found["peak_rss_bytes"],
         "evaluated_per_second": test / found["eval_seconds"],
         "whole_seconds": seconds,
@@ -66,35 +66,46 @@ def language_peer(script: Path, ground: Ground, style: str) -> Row:
         *("--method", "lora-3", "--style", style, "--block-size", str(BLOCK_SIZE), "--batch-size", str(BLOCKS)),
         *("--max-steps", str(LANGUAGE_STEPS)),
     ]
-    found, _ = _run(_in_format(ground.precision, command, style))
-    # This one doesn't say what was resident before: an interpreter with the same imports tells.
-    resident, _ = _run(["-c", _RESIDENT])
+    found, _ = _run(_as_asked(ground.precision, command, style))
     return {
         "who": f"Trainer + PEFT, {style}",
         "per_second": found["real_tokens_per_second"],
-        "memory": found["peak_rss_bytes"] - resident["bytes"],
+        "memory": found["peak_rss_bytes"] - found["resident_before"],
+        "process": found["peak_rss_bytes"],
     }
 
 
-def _in_format(precision: Precision, command: list[str], style: str) -> list[str]:
-    """Return the command with bfloat16 off in float32: a processor without it would be a hundred times slower."""
-    return ["-c", _IN_FLOAT32, *command] if style == "tuned" and precision == "float32" else command
+def _as_asked(precision: Precision, command: list[str], style: str) -> list[str]:
+    """Return the command with bfloat16 off in float32: a processor without it would be a hundred times slower.
+
+    It also tells what was resident when the model was about to be made, as a trial does. What the scripts tell
+    themselves is the highest memory until then, tokenising included, which training takes up again.
+    """
+    return ["-c", _PEER, precision if style == "tuned" else "as it is", *command]
 
 
-_IN_FLOAT32 = """
-import runpy, sys
-from transformers import TrainingArguments
-begin = TrainingArguments.__init__
-TrainingArguments.__init__ = lambda self, *given, **named: begin(self, *given, **named | {"bf16": False})
-del sys.argv[0]
+_PEER = """
+import json, resource, runpy, sys
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, TrainingArguments
+
+precision = sys.argv[1]
+before = []
+
+def noted(make):
+    def made(*given, **named):
+        with open("/proc/self/statm") as pages:
+            before.append(int(pages.read().split()[1]) * resource.getpagesize())
+        return make(*given, **named)
+    return made
+
+for model in (AutoModelForCausalLM, AutoModelForSequenceClassification):
+    model.from_pretrained, model.from_config = noted(model.from_pretrained), noted(model.from_config)
+if precision == "float32":
+    begin = TrainingArguments.__init__
+    TrainingArguments.__init__ = lambda self, *given, **named: begin(self, *given, **named | {"bf16": False})
+del sys.argv[:2]
 runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-_RESIDENT = """
-import json, resource
-import torch, datasets, peft, transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, Trainer, TrainingArguments
-print(json.dumps({"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+print(json.dumps({"resident_before": before[0]}))
 """
 
 
@@ -133,10 +144,13 @@ def language_trial(ground: Ground, out: Path) -> Row:
     conditions["precision"] = ground.precision
     found = _carry_out(conditions, "lora", lora, out)
     assert found.throughput is not None
+    assert found.memory.training is not None
+    assert found.memory.resident_before is not None
     return {
         "who": "loralab",
         "per_second": found.throughput.tokens,
         "memory": found.memory.training,
+        "process": found.memory.training + found.memory.resident_before,
         "machine": found.environment.model_dump(),
     }
 
@@ -183,9 +197,10 @@ def _experiment(conditions: Row, arm: str, method: Row) -> Experiment:
 
 
 def _run(arguments: list[str]) -> tuple[Row, float]:
-    """Run Python; return the JSON object of its last line, and the seconds of the whole."""
+    """Run a peer; return the JSON objects of its last two lines in one, and the seconds of the whole."""
     begun = time.perf_counter()
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1]), time.perf_counter() - begun
+    its_own, ours = map(json.loads, done.stdout.splitlines()[-2:])
+    return {**its_own, **ours}, time.perf_counter() - begun

@@ -6,9 +6,10 @@ PATH holds `trainer_peft.py` and `trainer_peft_lm.py`; `--data` labelled texts a
 IMDb; `--corpus` train.txt, validation.txt and test.txt; `--tokenizer` a language model's tokenizer. Models have the
 sizes of DistilBERT-base and GPT-2 and random weights: speed and memory don't depend on what the weights are. Within a
 part peers and loralab take turns, so that a machine whose speed drifts favours nobody; every figure is the median of
-`--repeats`. Parts that are named replace theirs in `benchmarks/results.json`, from which the table in
-`benchmarks/README.md` is written; without a name, all run. bfloat16, where the processor multiplies it and nobody asks
-for float32, and float32 have figures of their own. Run nothing beside it.
+`--repeats`, but for `memory` and `whole`, which are taken once. Parts that are named replace theirs in
+`benchmarks/results.json`, from which the table in `benchmarks/README.md` is written; without a name, all run. bfloat16,
+where the processor multiplies it and nobody asks for float32, and float32 have figures of their own. Run nothing beside
+it, but for `memory`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def main() -> None:
             for row in PARTS[name](given, Path(scratch)):
                 print(name, row, flush=True)
                 rows.append(row)
-        texts, repeats = (WHOLE_ROWS, 1) if name == "whole" else (given.rows, given.repeats)
+        texts = WHOLE_ROWS if name == "whole" else given.rows
+        repeats = 1 if name in ("memory", "whole") else given.repeats
         stored.setdefault(precision_of(given), {})[name] = {"rows": texts, "repeats": repeats, "results": rows}
         RESULTS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     write_table(HERE / "README.md", stored)
@@ -79,6 +81,20 @@ def classification(given: argparse.Namespace, scratch: Path, *, dropout: bool = 
 def without_dropout(given: argparse.Namespace, scratch: Path) -> Iterator[Row]:
     """The same with all dropout off."""
     return classification(given, scratch, dropout=False)
+
+
+def memory(given: argparse.Namespace, scratch: Path) -> Iterator[Row]:
+    """Peaks of training, once: they hardly move, and other work beside them does no harm."""
+    ground = prepare(given, scratch, given.rows)
+    for dropout in (True, False):
+        for method in ("full", "lora"):
+            told = method if dropout else f"{method}, no dropout"
+            for style in ("padded", "tuned"):
+                script = given.peers / "trainer_peft.py"
+                yield {"method": told, **peer(script, ground, method, style, dropout=dropout)}
+            yield {"method": told, **trial(ground, method, scratch / told, dropout=dropout)}
+    yield {"method": "lora-3", **language_peer(given.peers / "trainer_peft_lm.py", ground, "tuned")}
+    yield {"method": "lora-3", **language_trial(ground, scratch / "lora-3")}
 
 
 def head_only(given: argparse.Namespace, scratch: Path) -> Iterator[Row]:
@@ -116,6 +132,7 @@ def whole(given: argparse.Namespace, scratch: Path) -> Iterator[Row]:
 PARTS: dict[str, Callable[[argparse.Namespace, Path], Iterator[Row]]] = {
     "classification": classification,
     "without-dropout": without_dropout,
+    "memory": memory,
     "head-only": head_only,
     "language": language,
     "whole": whole,

@@ -56,17 +56,18 @@ TARGETS = {
         *(Target(method, "per_second", PADDED, 5) for method in ("lora", "full")),
         Target("lora", "per_second", TUNED, 2.3),
         Target("full", "per_second", TUNED, 2),
-        Target("lora", "memory", PADDED, 0.55),
-        Target("lora", "memory", TUNED, 0.6),
         *(Target(method, "evaluated_per_second", PADDED, 3.5) for method in ("lora", "full")),
         *(Target(method, "evaluated_per_second", TUNED, 1.8) for method in ("lora", "full")),
     ),
-    "without-dropout": (
-        *(Target(method, "per_second", TUNED, 1.35) for method in ("lora", "full")),
-        Target("lora", "memory", TUNED, 0.75),
+    "without-dropout": tuple(Target(method, "per_second", TUNED, 1.35) for method in ("lora", "full")),
+    "memory": (
+        Target("lora", "memory", PADDED, 0.55),
+        Target("lora", "memory", TUNED, 0.6),
+        Target("lora, no dropout", "memory", TUNED, 0.75),
+        Target("lora-3", "memory", TUNED, 0.5),
     ),
     "head-only": (Target("head-only", "later_per_second", TUNED, 30),),
-    "language": (Target("lora-3", "per_second", TUNED, 2.5), Target("lora-3", "memory", TUNED, 0.5)),
+    "language": (Target("lora-3", "per_second", TUNED, 2.5),),
 }
 ARITHMETIC = 0.6  # of the machine's rate of matrix products, that real tokens are to need
 
@@ -76,6 +77,7 @@ def write_table(document: Path, stored: Stored) -> None:
     writers = {
         "classification": _labelled,
         "without-dropout": _labelled,
+        "memory": _memory,
         "head-only": _head_only,
         "language": _language,
         "whole": _whole,
@@ -100,8 +102,9 @@ def _commit(commit: str | None) -> str:
 
 
 def _conditions(found: Stored) -> list[str]:
+    often = "taken once" if found["repeats"] == 1 else f"median of {found['repeats']}"
     return [
-        f"{told(row['machine'])}; {found['rows']} texts where texts are trained on; median of {found['repeats']}."
+        f"{told(row['machine'])}; {found['rows']} texts where texts are trained on; {often}."
         for row in found["results"]
         if "machine" in row
     ][:1]
@@ -132,22 +135,16 @@ def _ratio(one: float | None, other: float | None) -> str:
 
 
 def _labelled(rows: list[Stored]) -> list[str]:
-    knows_process = any(row.get("process") is not None for row in rows)  # older runs have no such figure
-    header = ["", "method", "training, texts/s", "against padded", "against tuned", "peak memory", "against padded"]
-    header += ["against tuned", *(["peak of the process"] if knows_process else []), "evaluation, texts/s"]
-    header += ["against padded", "against tuned"]
+    header = ["", "method", "training, texts/s", "against padded", "against tuned"]
+    header += ["evaluation, texts/s", "against padded", "against tuned"]
     lines = [f"| {' | '.join(header)} |", f"| --- | --- |{' ---: |' * (len(header) - 2)}"]
     for method in ("full", "lora"):
         for who in (PADDED, TUNED, OURS, f"{OURS}, scoring: bfloat16"):
             cells = []
-            for what, form in (("per_second", "{:.2f}"), ("memory", "{:.2f} GB"), ("evaluated_per_second", "{:.1f}")):
+            for what, form in (("per_second", "{:.2f}"), ("evaluated_per_second", "{:.1f}")):
                 value = _of(rows, who, method, what)
-                shown = None if value is None else form.format(value / 1e9 if what == "memory" else value)
-                cells.append(shown)
+                cells.append(None if value is None else form.format(value))
                 cells += [_ratio(value, _of(rows, other, method, what)) for other in (PADDED, TUNED)]
-                if what == "memory" and knows_process:
-                    process = _of(rows, who, method, "process")
-                    cells.append("" if process is None else f"{process / 1e9:.2f} GB")
             if cells[0] is not None:
                 lines.append(f"| {who} | {method} | {' | '.join(str(cell) for cell in cells)} |")
     peak = _peak(rows)
@@ -159,6 +156,23 @@ def _labelled(rows: list[Stored]) -> list[str]:
                 f"Useful arithmetic, {method}: {useful / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s, {useful / peak:.0%} of "
                 "the highest rate of matrix products that was measured between the turns.",
             ]
+    return lines
+
+
+def _memory(rows: list[Stored]) -> list[str]:
+    header = ["", "method", "peak of training", "against padded", "against tuned"]
+    header += ["peak of the process", "against padded", "against tuned"]
+    lines = [f"| {' | '.join(header)} |", f"| --- | --- |{' ---: |' * (len(header) - 2)}"]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        for who in (PADDED, TUNED, OURS):
+            cells = []
+            for what in ("memory", "process"):
+                if (value := _of(rows, who, method, what)) is None:  # the language model has no padded peer
+                    continue
+                cells.append(f"{value / 1e9:.2f} GB")
+                cells += [_ratio(value, _of(rows, other, method, what)) for other in (PADDED, TUNED)]
+            if cells:
+                lines.append(f"| {who} | {method} | {' | '.join(cells)} |")
     return lines
 
 
@@ -182,18 +196,13 @@ def _head_only(rows: list[Stored]) -> list[str]:
 
 def _language(rows: list[Stored]) -> list[str]:
     lines = [
-        "| | method | tokens/s | against tuned | peak memory | against tuned |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| | method | tokens/s | against tuned |",
+        "| --- | --- | ---: | ---: |",
     ]
     for who in (TUNED, OURS):
-        speed, memory = (_of(rows, who, "lora-3", what) for what in ("per_second", "memory"))
+        speed = _of(rows, who, "lora-3", "per_second")
         assert speed is not None
-        assert memory is not None
-        ratios = [
-            _ratio(value, _of(rows, TUNED, "lora-3", what))
-            for value, what in ((speed, "per_second"), (memory, "memory"))
-        ]
-        lines.append(f"| {who} | LoRA-3 | {speed:.0f} | {ratios[0]} | {memory / 1e9:.2f} GB | {ratios[1]} |")
+        lines.append(f"| {who} | LoRA-3 | {speed:.0f} | {_ratio(speed, _of(rows, TUNED, 'lora-3', 'per_second'))} |")
     return lines
 
 
