@@ -55,6 +55,16 @@ def test_only_conditions_that_differ_are_told(here: Comparison) -> None:
     assert "a far faster one" in found.rows[-1][2]
     assert beside.differing({"here": here, "again": here}).rows == []
     assert "They share every setting, the data and the machine." in beside.meaning({"here": here, "again": here})
+    empty = compare(here.experiment, {})
+    assert "They share every setting." in beside.meaning({"here": empty, "again": empty})
+
+
+def test_both_answers_stand_beside_each_other(here: Comparison) -> None:
+    found = beside.outcomes({"here": here})
+    row = dict(zip(found.header, next(row for row in found.rows if row[0] == "lora"), strict=True))
+    verdict = here.verdicts["lora"]
+    assert row["Direction"] == verdict.direction.value
+    assert row["Margin"].startswith(f"{verdict.margin_answer.value} (")
 
 
 def test_another_setting_of_an_arm_is_told(here: Comparison) -> None:

@@ -1,6 +1,7 @@
 """The texts on which arms disagree: found by their answers, the most confident errors first."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from loralab import api
 from loralab.comparison import compare
 from loralab.disagreement import AT_MOST, disputed
 from loralab.experiment import Experiment
+from loralab.folder import ResultsFolder
 from loralab.results import Check, Measurement
 from loralab.tasks.items import LabelScores
 from made_up import made_up, template, untuned
@@ -98,3 +100,18 @@ def test_the_texts_are_kept_with_the_results_and_shown(finished: Path) -> None:
     assert "Where the arms disagree" in page
     assert page.count('<div class="disputed">') == len(shown)
     assert "not kept" not in page
+
+
+class OutOfOrder:
+    """A place where nothing can be carried out."""
+
+    def run(self, *_: object) -> Iterator[Measurement]:
+        raise OSError("out of order")
+        yield
+
+
+def test_a_run_that_is_under_way_has_its_texts_already(toy_experiment: Experiment, tmp_path: Path) -> None:
+    """What is shown of them then is not what is shown at the end."""
+    with pytest.raises(OSError, match="out of order"):
+        api.run(toy_experiment, tmp_path, place=OutOfOrder())
+    assert len(ResultsFolder(tmp_path).texts()) == 60

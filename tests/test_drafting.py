@@ -201,6 +201,43 @@ def test_rows_without_text_are_not_asked_for(toy_model: Path, tmp_path: Path) ->
     assert len(api.check(experiment).train) == 1998
 
 
+def test_scores_instead_of_labels_are_told_with_the_reason(toy_model: Path, tmp_path: Path) -> None:
+    scored = [{"text": row["review"], "label": place / 7} for place, row in enumerate(rows())]
+    write_jsonl(tmp_path / "scored.jsonl", scored)
+    _, told = drafted(tmp_path / "scored.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert "It can't be carried out as it stands: " in told
+    assert "that is regression" in told
+    assert "Change it, then: loralab plan" in told
+
+
+def test_a_text_in_another_language_is_no_label(toy_gpt2: Path, tmp_path: Path) -> None:
+    pairs = [{"text": row["review"], "target": f"{row['review']} {place}"} for place, row in enumerate(rows(200))]
+    write_jsonl(tmp_path / "pairs.jsonl", [*pairs, {"text": "nobody translated it", "target": None}])
+    experiment, told = drafted(tmp_path / "pairs.jsonl", toy_gpt2, tmp_path / "mine.yaml")
+    assert isinstance(experiment.conditions.task, CausalLM)
+    assert "nothing looks like a label" in told
+
+
+def test_names_for_numbers_can_be_given_in_the_file(toy_model: Path, tmp_path: Path) -> None:
+    names = list(WORDS)[:3]
+    numbered = [{"text": row["review"], "label": names.index(row["stars"])} for row in rows()]
+    write_jsonl(tmp_path / "numbered.jsonl", numbered)
+    _, told = drafted(tmp_path / "numbered.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert "nothing says what the numbers stand for; names can be given as label_names in the file" in told
+    written = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert '# label_names: ["0", "1", "2"]' in written
+    named = written.replace('# label_names: ["0", "1", "2"]', f"label_names: {names}")
+    (tmp_path / "named.yaml").write_text(named, encoding="utf-8")
+    assert api.check(read_experiment(tmp_path / "named.yaml")).label_names == tuple(names)
+
+
+def test_control_characters_of_the_data_do_not_reach_the_terminal(toy_model: Path, tmp_path: Path) -> None:
+    found = [{"text": row["review"], "label": f"\x1b]0;{row['stars']}\x07"} for row in rows()]
+    write_jsonl(tmp_path / "odd.jsonl", found)
+    _, told = drafted(tmp_path / "odd.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert "\x1b" not in told
+
+
 def test_a_file_that_is_there_is_not_overwritten(toy_data: Path, toy_model: Path, tmp_path: Path) -> None:
     to = tmp_path / "mine.yaml"
     to.write_text("mine", encoding="utf-8")

@@ -69,7 +69,9 @@ def test_an_adapter_stays_one_and_is_loaded_by_the_lines_of_its_card(
     monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}
     exec(lines[1], found)  # the card's own lines
-    assert (tmp_path / "model" / "adapter_config.json").is_file()
+    settings = json.loads((tmp_path / "model" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert exported.base == settings["base_model_name_or_path"]
+    assert f"says where that is looked for: {exported.base}" in card.replace("\\", "")
     shares = found["model"].eval()(**found["tokenizer"](TEXT, return_tensors="pt")).logits.softmax(-1)[0].tolist()
     assert max(shares) == pytest.approx(max(expected(finished, "lora").values()), abs=1e-5)
 
@@ -84,6 +86,7 @@ def test_the_card_holds_the_answer_the_scores_and_the_conditions(finished: Path,
         "tags": ["loralab", "lora"],
     }
     assert "Over 2 seeds and 60 test texts, full reached" in text
+    assert "base_model_name_or_path" not in text  # it is whole
     for told in ("| Accuracy on test |", "- **Training**: 2 epochs", "- **Seeds**: 0, 1", "No recommendation"):
         assert told in text or (told == "No recommendation" and "Recommended:" in text)
 

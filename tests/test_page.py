@@ -98,7 +98,7 @@ def test_every_figure_is_drawn_without_an_error_or_a_request(opened: Any, page: 
 
 @needs_a_browser
 def test_text_of_the_data_is_shown_and_does_nothing(opened: Any) -> None:
-    assert opened.title == "loralab: what LoRA gives up and saves"
+    assert opened.title.endswith(": loralab")
     shown = opened.find_elements("css selector", ".disputed p")
     assert shown
     assert all(one.text == SCRIPT for one in shown)
@@ -140,6 +140,44 @@ def test_the_reader_chooses_the_axes(opened: Any) -> None:
 
 
 @needs_a_browser
+def test_on_paper_pictures_stand_still_and_nothing_is_cut_off(opened: Any) -> None:
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert all(one.is_displayed() for one in opened.find_elements("css selector", ".still"))
+        assert not any(one.is_displayed() for one in opened.find_elements("css selector", ".chart, select"))
+        cut = "return [...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth).length"
+        assert opened.execute_script(cut) == 0
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+@needs_a_browser
+def test_in_the_dark_the_page_is_dark(opened: Any) -> None:
+    background = "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
+    light = opened.execute_script(background)
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": dark})
+    try:
+        assert max(opened.execute_script(background)) < 60 < min(light)
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@needs_a_browser
+def test_a_language_models_page_is_drawn_and_fits_a_phone(finished_language: Path, browser: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    phone = {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    browser.get((finished_language / "report.html").as_uri())
+    WebDriverWait(browser, 30).until(_is_drawn)
+    figures = [one.get_attribute("data-figure") for one in browser.find_elements("css selector", "figure[data-figure]")]
+    assert "forgetting" in figures
+    assert "confusion" not in figures
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+
+
+@needs_a_browser
 def test_the_page_is_printed_to_a_file(page: Path) -> None:
     printed = write_pdf(page)
     assert printed.read_bytes().startswith(b"%PDF")
@@ -148,7 +186,7 @@ def test_the_page_is_printed_to_a_file(page: Path) -> None:
 
 def test_without_a_browser_the_way_out_is_told(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(UserError, match="no browser was found; install one of chromium"):
+    with pytest.raises(UserError, match="no browser was found; install Chromium, Chrome or Edge"):
         write_pdf(page)
 
 

@@ -48,7 +48,7 @@ def test_every_arm_gives_its_own_probabilities(served: tuple[Path, Any]) -> None
 def test_an_arm_that_is_alone_answers_too(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gradio_client import Client
 
-    lora = {"lora": api.open_model(finished, "lora")}
+    lora = {("lora", 0): api.open_model(finished, "lora")}
     monkeypatch.setattr(api, "open_models", lambda folder, seed, watcher: lora)
     page = build(finished, None, Silent())
     _, url, _ = page.launch(server_name=LOOPBACK, prevent_thread_lock=True, quiet=True)
@@ -59,18 +59,42 @@ def test_an_arm_that_is_alone_answers_too(finished: Path, monkeypatch: pytest.Mo
     assert answer["label"] == next(iter(expected.probabilities))
 
 
+def without(finished: Path, folder: Path, arm: str, seed: int) -> Path:
+    """The results folder without what this trial came to."""
+    shutil.copytree(finished, folder)
+    (file,) = (folder / "trials").glob(f"final-{arm}-lr*-seed{seed}.json")
+    file.unlink()
+    return folder
+
+
+def test_the_arms_are_asked_with_the_first_seed_that_all_have(finished: Path, tmp_path: Path) -> None:
+    folder = without(finished, tmp_path / "run", "lora", 0)
+    assert list(api.open_models(folder)) == [("full", 1), ("lora", 1), ("head-only", 1)]
+    shown = [component["props"].get("label") for component in build(folder, None, Silent()).config["components"]]
+    assert {"full, seed 1", "lora, seed 1", "head-only, seed 1"} <= set(shown)
+
+
+def test_an_arm_without_the_seed_that_is_asked_for_is_left_out_by_name(finished: Path, tmp_path: Path) -> None:
+    folder = without(finished, tmp_path / "run", "lora", 0)
+    with pytest.warns(UserWarning, match="lora has no model of seed 0, and is left out"):
+        opened = api.open_models(folder, 0)
+    assert list(opened) == [("full", 0), ("head-only", 0)]
+    with pytest.raises(UserError, match="there is no model of seed 7"):
+        api.open_models(folder, 7)
+
+
 def test_only_this_machine_can_ask(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
     monkeypatch.setattr("gradio.Blocks.launch", lambda page, **options: asked.update(options))
-    launch(finished, None, None, Silent())
-    assert (asked["server_name"], asked["share"]) == ("127.0.0.1", False)
+    launch(finished, None, None, Silent(), opens_browser=True)
+    assert (asked["server_name"], asked["share"], asked["inbrowser"]) == ("127.0.0.1", False, True)
 
 
 def test_a_port_that_is_taken_is_told(finished: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"--port {port}"):
-            launch(finished, None, port, Silent())
+            launch(finished, None, port, Silent(), opens_browser=False)
 
 
 def test_without_a_finished_model_there_is_no_page(finished: Path, tmp_path: Path) -> None:

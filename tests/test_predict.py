@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from architectures import save_language_model
 from conftest import WORDS, fails, save_tokenizer, sentences, toy_file, write_jsonl
-from loralab import api
+from loralab import SavedModel, api
 from loralab.cli import app
 from loralab.data.rows import Text
 from loralab.errors import UserError
@@ -451,6 +451,22 @@ def test_on_a_terminal_labels_follow_the_text_with_their_probabilities(finished:
     assert [line.split() for line in shown[2:]] == expected
 
 
+def test_of_many_texts_the_first_are_answered_before_the_last_are_asked(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def ask(_: SavedModel, texts: list[str], tokens: int) -> list[LabelProbabilities]:
+        asked.append(texts)
+        return [LabelProbabilities(text, {"b": 1.0}) for text in texts]
+
+    monkeypatch.setattr("loralab.cli.outcomes.AT_ONCE", 2)
+    monkeypatch.setattr(SavedModel, "ask", ask)
+    shown = RUNNER.invoke(app, ["predict", str(finished), "--arm", "full", "-"], input="one\ntwo\nthree\n")
+    assert asked == [["one", "two"], ["three"]]
+    assert [json.loads(line)["text"] for line in shown.stdout.splitlines()] == ["one", "two", "three"]
+
+
 def test_on_a_terminal_a_continuation_follows_its_text(language: Path) -> None:
     shown = RUNNER.invoke(app, ["predict", str(language), "--arm", "lora", "--tokens", "40", TEXT]).stdout
     (found,) = api.predict(language, "lora", [TEXT], tokens=40)
@@ -463,14 +479,14 @@ def test_texts_and_labels_are_printed_as_they_are_but_for_control_characters(
     finished: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     answer = LabelProbabilities(text, {text: 0.75, "b": 0.25})
-    monkeypatch.setattr(api, "predict", lambda *_, **__: [answer])
+    monkeypatch.setattr(SavedModel, "ask", lambda *_: [answer])
     shown = RUNNER.invoke(app, ["predict", str(finished), "--arm", "full", text]).stdout
     assert shown.count(re.sub(r"[\x1b\x07]", "�", text)) == 2
 
 
 def test_only_the_ten_most_likely_labels_are_shown(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = LabelProbabilities(TEXT, {f"label-{number}": 1 / 12 for number in range(12)})
-    monkeypatch.setattr(api, "predict", lambda *_, **__: [answer])
+    monkeypatch.setattr(SavedModel, "ask", lambda *_: [answer])
     shown = RUNNER.invoke(app, ["predict", str(finished), "--arm", "full", TEXT]).stdout
     assert shown.count("label-") == 10
     assert "and 2 more" in shown

@@ -97,6 +97,34 @@ def test_what_limits_the_answer_is_said(comparison: Comparison, toy_experiment: 
     assert "the margin of 20 points" in lines
 
 
+def test_a_report_says_what_was_compared_and_where(comparison: Comparison, finished: Path) -> None:
+    first = comparison.measurements[0]
+    told = f"{Path(first.trial.conditions.model).name} on {Path(first.trial.conditions.task.data.source).name}"
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert f"<title>{told}: loralab</title>" in page
+    assert f"<strong>{told}</strong>: 240 texts to train on, 60 to test on; " in page
+    assert f"{told}: 240 texts" in (finished / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    assert f"{told}: 240 texts" in comparison._repr_html_()
+
+
+def test_seeds_that_another_machine_carried_out_are_told_apart(comparison: Comparison) -> None:
+    def moved(found: Measurement | Failure) -> Measurement | Failure:
+        if isinstance(found, Failure) or found.trial.seed == 0:
+            return found
+        there = found.environment.model_copy(update={"device_name": "a far faster one"})
+        return found.model_copy(update={"environment": there})
+
+    found = compare(comparison.experiment, {name: moved(one) for name, one in comparison.results.items()})
+    told = facts(found)
+    here = comparison.measurements[0].environment.device_name
+    assert told["Machine"].startswith(f"{here}; ")
+    assert "(seed 0); a far faster one; " in told["Machine"]
+    assert told["Machine"].endswith("(seed 1)")
+    assert told["Versions"] == facts(comparison)["Versions"]  # which are the same
+    assert any(line.startswith("Seeds were carried out on 2 machines") for line in limits.caveats(found))
+    assert not any("machines" in line for line in limits.caveats(comparison))
+
+
 def test_a_failed_arm_stays_a_row(comparison: Comparison, toy_experiment: Experiment) -> None:
     results: dict[str, Measurement | Failure] = results_of(comparison)
     for name, result in list(results.items()):
@@ -274,7 +302,10 @@ def test_the_terminal_table_fits_80_columns(comparison: Comparison) -> None:
         (numbers.probability(0.0001), "< 0.001"),
         (numbers.duration(0.0042), "4.2 ms"),
         (numbers.duration(0.0994), "99 ms"),
-        (numbers.duration(0.0998), "0.1 s"),
+        (numbers.duration(0.00996), "10 ms"),
+        (numbers.duration(0.112), "112 ms"),
+        (numbers.duration(0.9994), "999 ms"),
+        (numbers.duration(0.9996), "1.0 s"),
         (numbers.duration(8.44), "8.4 s"),
         (numbers.duration(109), "1.8 min"),
         (numbers.duration(754), "13 min"),

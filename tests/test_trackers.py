@@ -137,6 +137,109 @@ def test_mlflow_keeps_runs_in_a_file(tracked: tuple[Path, Comparison]) -> None:
         assert run.info.status == "FINISHED"
 
 
+def killed(found: Measurement) -> Failure:
+    return Failure(trial=found.trial, reason="killed", message="by the system")
+
+
+@pytest.mark.parametrize("store", ["sqlite:///{}/elsewhere.db", "file://{}/mlruns"])
+def test_mlflow_takes_another_store(
+    store: str, tracked: tuple[Path, Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.format(tmp_path))
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # it is in maintenance (mlflow 3)
+    found = tracked[1].measurements[0]
+    tracker = open_tracker("mlflow", tmp_path / "imdb")
+    tracker.begin(found.trial)
+    tracker.log({"training/loss": 0.5}, 3)
+    tracker.finish(found)
+    client = MlflowClient(store.format(tmp_path))
+    experiment = client.get_experiment_by_name("imdb")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.metrics["training/loss"] == 0.5
+    assert not (tmp_path / "imdb" / "mlflow.db").exists()
+
+
+def test_a_trial_that_goes_on_takes_up_its_run_in_mlflow(
+    tracked: tuple[Path, Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    found = tracked[1].measurements[0]
+    for step in (1, 2):  # opened anew, as by the command that goes on
+        tracker = open_tracker("mlflow", tmp_path)
+        tracker.begin(found.trial)
+        tracker.log({"training/loss": 1 / step}, step)
+        tracker.finish(killed(found) if step == 1 else found)
+    open_tracker("mlflow", tmp_path).begin(found.trial)  # one that is carried out once more has a run of its own
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(tmp_path.name)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    finished = [run for run in runs if run.info.status == "FINISHED"]
+    assert (len(runs), len(finished)) == (2, 1)
+    history = client.get_metric_history(finished[0].info.run_id, "training/loss")
+    assert {one.step: one.value for one in history} == {1: 1.0, 2: 0.5}
+
+
+def test_a_run_that_was_deleted_in_mlflow_is_not_taken_up(
+    tracked: tuple[Path, Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    found = tracked[1].measurements[0]
+    open_tracker("mlflow", tmp_path).begin(found.trial)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(tmp_path.name)
+    assert experiment is not None
+    (first,) = client.search_runs([experiment.experiment_id])
+    client.delete_run(first.info.run_id)
+    open_tracker("mlflow", tmp_path).begin(found.trial)
+    (second,) = client.search_runs([experiment.experiment_id])
+    assert second.info.run_id != first.info.run_id
+
+
+@pytest.mark.parametrize(("mode", "is_taken_up"), [("online", True), ("offline", False)])
+def test_a_trial_that_goes_on_takes_up_its_run_of_a_wandb_server(
+    mode: str, is_taken_up: bool, tracked: tuple[Path, Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unittest.mock import MagicMock
+
+    monkeypatch.setenv("WANDB_MODE", mode)
+    begun = MagicMock(side_effect=[MagicMock(id="first"), MagicMock(id="second"), MagicMock(id="third")])
+    monkeypatch.setattr("wandb.init", begun)
+    found = tracked[1].measurements[0]
+    for result in (killed(found), found, found):
+        tracker = open_tracker("wandb", tmp_path)
+        tracker.begin(found.trial)
+        tracker.finish(result)
+    assert [one.kwargs["id"] for one in begun.call_args_list] == [None, "first" if is_taken_up else None, None]
+
+
+def test_wandb_keeps_points_of_steps_that_go_back(
+    tracked: tuple[Path, Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where memory ran out, and a trial begins again in smaller parts."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    found = tracked[1].measurements[0]
+    tracker = open_tracker("wandb", tmp_path)
+    tracker.begin(found.trial)
+    for step in (4, 2):
+        tracker.log({"training/loss": 1 / step}, step)
+    tracker.finish(found)
+    points = []
+    for file in (tmp_path / "wandb").glob("offline-run-*/run-*.wandb"):
+        for record in wandb_records(file):
+            if record.WhichOneof("record_type") == "history":
+                items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
+                points.append((int(items["step"]), float(items["training/loss"])))
+    assert points == [(4, 0.25), (2, 0.5)]
+
+
 class Failing:
     """Fails where it is told to."""
 
@@ -201,6 +304,21 @@ def test_a_tracker_that_waits_keeps_no_trial_waiting_and_misses_nothing(tracked:
         assert waiting.taken == []
         waiting.answers.set()
     assert waiting.taken == ["begin", *(f"step {point.step}" for point in found.curve), "finish"]
+
+
+def test_a_tracker_that_never_answers_is_not_waited_for_for_ever(
+    tracked: tuple[Path, Comparison], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loralab.trackers.tracked.SHORT", 0.01)
+    monkeypatch.setattr("loralab.trackers.tracked.LONG", 0.01)
+    found, waiting = tracked[1].measurements[0], Waiting()
+    with pytest.warns(UserWarning, match="Waiting") as told, Tracked(Silent(), [waiting]) as watcher:
+        watcher.finish(found)
+    assert [str(one.message) for one in told] == [
+        "Waiting did not take everything yet; waiting for 0.01 s at most",
+        "Waiting took too long: the last of the curves may be missing there",
+    ]
+    waiting.answers.set()
 
 
 def test_an_unknown_tracker_is_told_before_anything_runs(tmp_path: Path) -> None:

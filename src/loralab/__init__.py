@@ -3,12 +3,12 @@
 The straight line: `read_experiment` -> `run` -> a `Comparison` and a report. Importing it imports no torch.
 """
 
-from loralab.api import beside, draft, export, forecast, inspect, load, predict, report, run
+from loralab.api import beside, draft, export, forecast, inspect, load, open_model, predict, report, run
 from loralab.comparison import Comparison, compare
 from loralab.errors import UserError
 from loralab.experiment import Arm, Conditions, Experiment
 from loralab.files import read_experiment
-from loralab.prediction import Continuation, LabelProbabilities
+from loralab.prediction import Continuation, LabelProbabilities, SavedModel
 
 __all__ = [
     "Arm",
@@ -17,6 +17,7 @@ __all__ = [
     "Continuation",
     "Experiment",
     "LabelProbabilities",
+    "SavedModel",
     "UserError",
     "beside",
     "compare",
@@ -25,6 +26,7 @@ __all__ = [
     "forecast",
     "inspect",
     "load",
+    "open_model",
     "predict",
     "read_experiment",
     "report",

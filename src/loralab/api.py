@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,8 @@ from loralab import drafting, exporting, prediction, pretrained
 from loralab.comparison import Comparison, compare
 from loralab.data import AnyData, asked
 from loralab.data.records import Columns
-from loralab.data.rows import LabelledData, Text
+from loralab.data.rows import LabelledData, Rows, Text
 from loralab.data.texts import shortened
-from loralab.disagreement import disputed
 from loralab.drafting import Draft
 from loralab.engine.tokenised import keep_tokens
 from loralab.errors import UserError
@@ -83,7 +82,9 @@ def _run(experiment: Experiment, folder: ResultsFolder, place: Place, watcher: W
     carrying = _Carrying(folder, place, watcher, data.sha256)
     _look_ahead(experiment, folder)
     with folder.locked():
-        folder.keep_experiment(experiment, partial(pretrained.revision, experiment.conditions.model), data.sha256)
+        folder.keep_experiment(experiment, partial(pretrained.revisions, experiment.conditions.model), data.sha256)
+        if isinstance(data, LabelledData):
+            folder.keep_texts(_as_shown(data.test))
         at_most = count_trials(experiment)[1]
         carrying.finish(tuning_trials(experiment), at_most)
         carrying.finish(extra_trials(experiment, carrying.results), at_most)
@@ -91,19 +92,13 @@ def _run(experiment: Experiment, folder: ResultsFolder, place: Place, watcher: W
         while comparison.missing:
             carrying.finish(comparison.missing, carrying.count(comparison.missing))
             comparison = compare(experiment, carrying.results)
-        texts = _shown(comparison, data)
-        folder.keep_texts(texts)
-        write_report(comparison, folder.path, texts)
+        write_report(comparison, folder.path, folder.texts())
     return comparison
 
 
-def _shown(comparison: Comparison, data: AnyData) -> dict[str, Text]:
-    """Return the test texts that the report shows, by id, none longer than a screen."""
-    if not isinstance(data, LabelledData):
-        return {}
-    texts = dict(zip(data.test.ids, data.test.texts, strict=True))
-    shown = [one.id for one in disputed(comparison) if one.id in texts]
-    return {name: shortened(texts[name], LONGEST_SHOWN) for name in shown}
+def _as_shown(test: Rows) -> dict[str, Text]:
+    """Return the texts by id, none longer than a screen."""
+    return {name: shortened(text, LONGEST_SHOWN) for name, text in zip(test.ids, test.texts, strict=True)}
 
 
 def load(folder: str | Path) -> Comparison:
@@ -162,29 +157,37 @@ def open_model(folder: str | Path, arm: str, seed: int | None = None, *, watcher
     """Return the model that `arm` saved in the results folder `folder`, of `seed` or of its first one, to ask again and
     again. Raises UserError."""
     experiment, results = _stored(folder)
-    return SavedModel(_chosen(experiment, results, as_path(folder), arm, seed, watcher or Silent()), as_path(folder))
+    models = prediction.measurements_of(arm, experiment, results)
+    return SavedModel(_chosen(models, seed, as_path(folder), watcher or Silent()), as_path(folder))
 
 
 def open_models(
     folder: str | Path, seed: int | None = None, *, watcher: Watcher | None = None
-) -> dict[str, SavedModel]:
-    """Return a model of every arm that saved one, as `open_model`. Raises UserError where none did."""
+) -> dict[tuple[str, int], SavedModel]:
+    """Return a model of every arm that saved one, by arm and seed: of `seed`, or else of the first that all arms have.
+
+    An arm without a model of `seed` is left out. Raises UserError where none has one.
+    """
     experiment, results = _stored(folder)
+    place, watcher = as_path(folder), watcher or Silent()
     finished = {one.trial.arm for one in results.values() if isinstance(one, Measurement) and one.saved is not None}
     if not finished:
         raise UserError(f"{folder}: no model is finished yet; 'loralab run' goes on from what is there")
-    return {
-        arm: SavedModel(_chosen(experiment, results, as_path(folder), arm, seed, watcher or Silent()), as_path(folder))
-        for arm in experiment.arms
-        if arm in finished
-    }
+    models = {arm: prediction.measurements_of(arm, experiment, results) for arm in experiment.arms if arm in finished}
+    wanted = prediction.shared_seed(list(models.values())) if seed is None else seed
+    if seed is not None and any(seed in of_arm for of_arm in models.values()):
+        for arm in [arm for arm, of_arm in models.items() if seed not in of_arm]:
+            watcher.warn(f"{arm} has no model of seed {seed}, and is left out")
+            del models[arm]
+    opened = {}
+    for arm, of_arm in models.items():
+        chosen = _chosen(of_arm, wanted, place, watcher)
+        opened[arm, chosen.trial.seed - experiment.arms[arm].seed_offset] = SavedModel(chosen, place)
+    return opened
 
 
-def _chosen(
-    experiment: Experiment, results: Results, folder: Path, arm: str, seed: int | None, watcher: Watcher
-) -> Measurement:
-    """Return the trial whose model is meant, after telling what speaks against relying on it."""
-    models = prediction.measurements_of(arm, experiment, results)
+def _chosen(models: Mapping[int, Measurement], seed: int | None, folder: Path, watcher: Watcher) -> Measurement:
+    """Return the trial of an arm whose model is meant, after telling what speaks against relying on it."""
     chosen = prediction.pick(seed, models)
     for doubt in prediction.doubts(chosen, models, folder):
         watcher.warn(doubt)
@@ -223,10 +226,10 @@ def export(
     card, README.md, says how it compares and how it was made. Raises UserError.
     """
     experiment, results = _stored(folder)
-    chosen = _chosen(experiment, results, as_path(folder), arm, seed, watcher or Silent())
+    models = prediction.measurements_of(arm, experiment, results)
+    chosen = _chosen(models, seed, as_path(folder), watcher or Silent())
     exported = exporting.export(chosen, as_path(folder), as_path(to), merge=merge)
-    is_adapter = chosen.trial.method.saves_adapter and not merge
-    told = card(compare(experiment, results), chosen, exported.loading, is_adapter=is_adapter)
+    told = card(compare(experiment, results), chosen, exported.loading, exported.base)
     write_whole(as_path(to) / "README.md", told)
     return exported
 

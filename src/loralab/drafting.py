@@ -7,17 +7,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from loralab.data.labels import is_unlabelled
-from loralab.data.locate import find_splits, read_chosen
-from loralab.data.records import Columns, Records, Row
+from loralab.data.guessing import Guessed, guess, some
+from loralab.data.labels import number_labels
+from loralab.data.records import Row
 from loralab.data.sampling import TEST_SHARE, RowCounts, left_for_training
-from loralab.data.splits import SplitNames, looks_like, spellings_of
 from loralab.data.texts import as_text
 from loralab.errors import UserError
 from loralab.files import parse_experiment, read_value
@@ -28,16 +26,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MODELS = {"classification": "distilbert/distilbert-base-uncased", "causal-lm": "openai-community/gpt2"}
-# Names that columns often have, the likeliest first.
-LABELS = ("label", "labels", "target", "class", "category", "intent", "sentiment", "topic", "y")
-TEXTS = ("text", "sentence", "review", "content", "body", "message", "document", "utterance", "question", "title")
-PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("question", "sentence"))
-LOOKED_AT = 1000  # rows, at most
 WHOLE = 0.98  # so large a share of the texts is to be read whole
 STEP = 16  # of a guessed length, in tokens
 BLOCK = 256  # tokens, of a language model's text
 MOST_ROWS = {"train": 2000, "test": 5000}  # to begin with: an answer today rather than next week
-MOST_LABELS = 50
 
 
 @dataclass(frozen=True)
@@ -46,23 +38,7 @@ class Draft:
 
     text: str
     guesses: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What the data hold."""
-
-    text: str | tuple[str, str]  # the column, or two
-    label: str | None
-    rows: Mapping[str, list[Row]]  # with a label, where there are labels; by split
-    unlabelled: Mapping[str, int]  # rows that have none, by split; none where it isn't listed
-    hides_test: bool  # whether test has no label and validation has, as in GLUE: it is left alone then
-    splits: Mapping[str, str | None]  # names that the file must give, since they aren't the usual ones
-
-    @property
-    def used(self) -> Mapping[str, list[Row]]:
-        """The rows by what they serve for in the file, where validation may be tested on."""
-        return {**self.rows, "test": self.rows["validation"]} if self.hides_test else self.rows
+    flaw: str | None  # why the data can't be used so, or None
 
 
 def draft(source: str, model: str | None, configuration: str | None) -> Draft:
@@ -70,11 +46,12 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
 
     Raises UserError where the data can't be read, or nothing in them looks like text.
     """
-    seen = _look(source, configuration)
+    seen = guess(source, configuration)
     kind = "causal-lm" if seen.label is None else "classification"
     model = model or MODELS[kind]
     tokenizer = load_tokenizer(model)
-    rows = _some(seen.rows["train"])
+    rows = some(seen.rows["train"])
+    bare = _bare_numbers(seen)
     lengths = _lengths(rows, seen.text, tokenizer)
     length = min(BLOCK if kind == "causal-lm" else _enough(lengths), tokenizer.model_max_length)
     fill = partial(
@@ -88,87 +65,23 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
         hides_test=seen.hides_test,
         splits={split: name if name == "validation" else _quoted(name) for split, name in seen.splits.items()},
         drops_unlabelled=bool(seen.unlabelled),
+        bare_numbers=bare and _quoted(bare),
         is_usual=(seen.text, seen.label) in (("text", "label"), ("text", None)),
         length=length,
         arms={name: _flow(arm) for name, arm in USUAL_ARMS[kind].items()},
     )
     few = {} if seen.label is None else _few(seen, seen.label)
-    if few and not _is_enough(fill(rows=few)):
-        few = {}
     written: str = fill(rows=few)
-    parse_experiment(read_value(written, "the draft"), "the draft")
+    flaw = _flaw(written)
+    if few and flaw is not None:  # a label may be too rare for so few rows, and rows without text don't count
+        few, written = {}, fill(rows={})
+        flaw = _flaw(written)
     columns, cut = _told_columns(seen.text, seen.label, rows), _told_length(lengths, length, kind)
-    return Draft(written, (columns, *_told_splits(seen), *_told_gaps(seen), cut, *_told_few(seen, few)))
+    told = (columns, *_told_numbers(bare), *_told_splits(seen), *_told_gaps(seen), cut, *_told_few(seen, few))
+    return Draft(written, told, flaw)
 
 
-def _some(rows: Sequence[Row]) -> list[Row]:
-    """Return so many rows as are looked at, from all of them: they may be sorted, or take turns."""
-    if len(rows) <= LOOKED_AT:
-        return list(rows)
-    return [rows[place] for place in sorted(np.random.default_rng(0).choice(len(rows), LOOKED_AT, replace=False))]
-
-
-def _look(source: str, configuration: str | None) -> _Seen:
-    """Return what the splits hold. Raises UserError."""
-    names, splits = _read(source, configuration)
-    text, label = _columns(_some(splits["train"].rows))
-    labelled = {split: _labelled(found, label) for split, found in splits.items()}
-    if not labelled["train"]:
-        raise UserError(f"no row of train has a label in {label!r}")
-    hides_test = not labelled.get("test", True) and bool(labelled.get("validation"))
-    if hides_test:
-        del labelled["test"]
-    gaps = {split: len(splits[split].rows) - len(rows) for split, rows in labelled.items()}
-    unlabelled = {split: count for split, count in gaps.items() if count}
-    written: dict[str, str | None] = {**names}
-    if hides_test:
-        written = {"test": names.get("validation", "validation")}
-        if "validation" in names:  # else another one that looks like validation would be asked about
-            written["validation"] = None
-    return _Seen(text, label, labelled, unlabelled, hides_test=hides_test, splits=written)
-
-
-def _read(source: str, configuration: str | None) -> tuple[dict[str, str], dict[str, Records]]:
-    """Return the names of splits that have others than usual, and the splits, with labels if they have any."""
-    try:
-        return _read_with(source, configuration, Columns(("text",), "label"))
-    except UserError:
-        return _read_with(source, configuration, Columns(("text",), None))
-
-
-def _read_with(source: str, configuration: str | None, columns: Columns) -> tuple[dict[str, str], dict[str, Records]]:
-    there = find_splits(source, configuration, SplitNames().spellings(), columns)
-    names = {}
-    for split in ("validation", "test"):
-        alike = [name for name in there if looks_like(split, name)]
-        if alike and not set(spellings_of(split)) & set(there):
-            names[split] = alike[0]
-    return names, read_chosen(there, SplitNames(**names), source)
-
-
-def _columns(rows: Sequence[Row]) -> tuple[str | tuple[str, str], str | None]:
-    """Guess which column, or pair, holds the text, and which one the label, if any. Raises UserError."""
-    there = list(dict.fromkeys(name for row in rows for name in row))
-    label = next((name for name in LABELS if name in there), None) or _fewest_values(rows, there)
-    words = [name for name in there if name != label and _holds_text([row.get(name) for row in rows])]
-    pair = next((pair for pair in PAIRS if set(pair) <= set(words)), None)
-    if pair is not None and label is not None:
-        return pair, label
-    named = next((name for name in TEXTS if name in words), None)
-    if named is None and not words:
-        raise UserError(f"no column holds text; the columns are {', '.join(map(str, there)) or 'none'}")
-    return named or max(words, key=lambda name: fmean(len(row.get(name) or "") for row in rows)), label
-
-
-def _labelled(records: Records, label: str | None) -> list[Row]:
-    """Return the rows that have a label, or all where none is asked for."""
-    if label is None:
-        return records.rows
-    are_named = label in records.class_names
-    return [row for row in records.rows if not is_unlabelled(row.get(label), are_named=are_named)]
-
-
-def _few(seen: _Seen, label: str) -> dict[str, int]:
+def _few(seen: Guessed, label: str) -> dict[str, int]:
     """Return how many rows to begin with, of the splits that have more: of train, enough to hold every label.
 
     In a sample, the first row of a label of n of N rows has about the place N / 2n (`stratified_order`).
@@ -189,38 +102,38 @@ def _few(seen: _Seen, label: str) -> dict[str, int]:
     return {split: most for split, most in asked.items() if there[split] > most}
 
 
-def _is_enough(written: str) -> bool:
-    """Tell whether so few rows do, by reading them: a label may be too rare, and rows without text don't count."""
+def _flaw(written: str) -> str | None:
+    """Say why the data can't be used as the file says, by reading them, or None."""
+    experiment = parse_experiment(read_value(written, "the draft"), "the draft")
     try:
-        parse_experiment(read_value(written, "the draft"), "the draft").conditions.task.data.read()
-    except UserError:
-        return False
-    return True
+        experiment.conditions.task.read()
+    except UserError as error:
+        return str(error)
+    return None
 
 
-def _holds_text(values: Sequence[object]) -> bool:
-    """Return whether they are texts, some of which may be missing."""
-    return any(values) and all(value is None or isinstance(value, str) for value in values)
+def _bare_numbers(seen: Guessed) -> list[str]:
+    """Return the labels where they are the numbers from 0 on and nothing says what they stand for; else none."""
+    if seen.label is None or seen.are_named:
+        return []
+    try:
+        names = number_labels({"train": [row.get(seen.label) for row in seen.rows["train"]]}, (), "train").names
+    except UserError:  # which is told as the draft's flaw
+        return []
+    return list(names) if list(names) == list(map(str, range(len(names)))) else []
 
 
-def _fewest_values(rows: Sequence[Row], there: Sequence[str]) -> str | None:
-    """Return the column with the fewest values, each of which comes again and again, or None."""
-    counts = {
-        name: len({str(row.get(name)) for row in rows})
-        for name in there
-        if all(isinstance(row.get(name), str | int | bool) for row in rows)
-    }
-    likely = {name: count for name, count in counts.items() if 2 <= count <= min(MOST_LABELS, len(rows) // 5)}
-    return min(likely, key=lambda name: likely[name]) if likely else None
+def _told_numbers(bare: Sequence[str]) -> list[str]:
+    return ["nothing says what the numbers stand for; names can be given as label_names in the file"] if bare else []
 
 
-def _told_splits(seen: _Seen) -> list[str]:
+def _told_splits(seen: Guessed) -> list[str]:
     if seen.hides_test:  # which is told with the gaps
         return []
     return [f"{name!r} is meant for {split}, by its name" for split, name in seen.splits.items()]
 
 
-def _told_gaps(seen: _Seen) -> list[str]:
+def _told_gaps(seen: Guessed) -> list[str]:
     hidden = "test has no labels; the file tests on validation, and holds part of train out to tune on"
     gaps = [
         f"{count:,} of the {count + len(seen.rows[split]):,} rows of {split} have no label; they are left out"
@@ -229,7 +142,7 @@ def _told_gaps(seen: _Seen) -> list[str]:
     return [hidden, *gaps] if seen.hides_test else gaps
 
 
-def _told_few(seen: _Seen, few: Mapping[str, int]) -> list[str]:
+def _told_few(seen: Guessed, few: Mapping[str, int]) -> list[str]:
     names = {"test": "validation"} if seen.hides_test else {}
     return [
         f"{names.get(split, split)} has {len(seen.used[split]):,} rows; the file begins with {few[split]:,} of them"

@@ -15,7 +15,7 @@ from loralab.loading import load_saved
 from loralab.measure import bytes_in
 from loralab.methods.merging import NotMergeableError, merged
 from loralab.prediction import quietly
-from loralab.prediction.saved import load
+from loralab.prediction.saved import base_model, load
 from loralab.results import Measurement, Saved
 from loralab.tasks.saved_lines import loaded_from
 from loralab.writing import already_there
@@ -30,6 +30,7 @@ class Exported:
     folder: str  # its name
     bytes: int  # of all its files
     loading: str  # the Python lines that load it, from beside the folder
+    base: str | None  # the folder or hub id of the model that an adapter is loaded on; None of a whole model
 
 
 def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> Exported:
@@ -50,8 +51,9 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
     draft = scratch / to.name
     try:
         if merge and measurement.trial.method.saves_adapter:
-            lines = _merge(measurement, folder, draft)
+            base, lines = None, _merge(measurement, folder, draft)
         else:
+            base = base_model(measurement, folder)
             source = folder / measurement.saved.folder
             if any(place.is_symlink() for place in (source, *source.rglob("*"))):
                 raise UserError(f"{source} holds links to elsewhere, which an export doesn't follow")
@@ -64,7 +66,7 @@ def export(measurement: Measurement, folder: Path, to: Path, *, merge: bool) -> 
         raise _not_written(to, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Exported(to.name, bytes_in(to), lines)
+    return Exported(to.name, bytes_in(to), lines, base)
 
 
 def _copy(source: Path, draft: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from loralab import api
 from loralab.data.rows import Text
 from loralab.errors import UserError
 from loralab.folder import ResultsFolder
-from loralab.prediction import Continuation, Prediction, SavedModel
+from loralab.prediction import Continuation, Prediction
 from loralab.progress import Watcher
 from loralab.tasks import Classification
 
@@ -37,14 +36,14 @@ def build(folder: Path, seed: int | None, watcher: Watcher) -> gradio.Blocks:
         with gradio.Row():
             shown = [
                 gradio.Label(label=name, num_top_classes=LABELS_SHOWN) if classifies else gradio.Textbox(label=name)
-                for name in models
+                for name in (f"{arm}, seed {of_seed}" for arm, of_seed in models)
             ]
 
         def ask(*given: Any) -> Any:
             tokens = 1 if classifies else int(given[-1])
             text: Text = (given[0], given[1]) if len(texts) == 2 else given[0]
             try:
-                found = _answers(models, text, tokens)
+                found = [_as_shown(*model.ask([text], tokens)) for model in models.values()]
             except UserError as error:  # Gradio shows the message of no other kind of error
                 raise gradio.Error(str(error)) from None
             return found if len(found) > 1 else found[0]  # of a single output Gradio (6) takes the list for its value
@@ -53,18 +52,14 @@ def build(folder: Path, seed: int | None, watcher: Watcher) -> gradio.Blocks:
     return page
 
 
-def _answers(models: Mapping[str, SavedModel], text: Text, tokens: int) -> list[Any]:
-    return [_as_shown(*model.ask([text], tokens)) for model in models.values()]
-
-
 def _as_shown(found: Prediction) -> Any:
     return found.continuation if isinstance(found, Continuation) else dict(found.probabilities)
 
 
-def launch(folder: Path, seed: int | None, port: int | None, watcher: Watcher) -> None:
+def launch(folder: Path, seed: int | None, port: int | None, watcher: Watcher, *, opens_browser: bool) -> None:
     """Serve the page to this machine alone until it is stopped. Raises UserError, also where the port is taken."""
     page = build(folder, seed, watcher)
     try:
-        page.launch(server_name=LOOPBACK, server_port=port, share=False, quiet=False)
+        page.launch(server_name=LOOPBACK, server_port=port, share=False, inbrowser=opens_browser)
     except OSError as error:
         raise UserError(f"--port {port}: {error}") from None

@@ -30,6 +30,7 @@ from loralab.experiment import Experiment
 from loralab.files import read_experiment
 from loralab.hub import as_path
 from loralab.report import planned, print_table
+from loralab.report.terminal import printable
 from loralab.schema import json_schema
 from loralab.statistics import power
 from loralab.writing import require_new, write_new, write_whole
@@ -61,9 +62,13 @@ def init(
     write_new(to, drafted.text)
     console = Console()
     for guess in drafted.guesses:
-        console.print(Text(f"Guessed: {guess}"), soft_wrap=True)
+        console.print(Text(printable(f"Guessed: {guess}")), soft_wrap=True)
+    look = "Look it over"
+    if drafted.flaw is not None:
+        console.print(Text(printable(f"It can't be carried out as it stands: {drafted.flaw}")), soft_wrap=True)
+        look = "Change it"
     command = f"loralab plan {quote(str(to))}"
-    console.print(f"Written: {to}. Look it over, then: {command}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Written: {to}. {look}, then: {command}", markup=False, highlight=False, soft_wrap=True)
 
 
 def run(
@@ -141,7 +146,7 @@ def schema(
     if to is None:
         typer.echo(text)
         return
-    write_whole(to, text + "\n")
+    write_whole(as_path(to), text + "\n")
     line = f"# yaml-language-server: $schema={to}"
     Console().print(f"Written: {to}. As the first line of an experiment file: {line}", markup=False, highlight=False)
 

@@ -17,11 +17,14 @@ from loralab.cli.options import ArmOption, RunArgument, SeedOption
 from loralab.cli.printing import print_comparison, print_lines, print_page
 from loralab.display import Display
 from loralab.errors import UserError
+from loralab.hub import as_path
 from loralab.prediction import LabelProbabilities
 from loralab.report import beside, numbers, predicted, print_table
 from loralab.report.pdf import write_pdf
 from loralab.tasks.saved_lines import loaded_from
 from loralab.writing import write_whole
+
+AT_ONCE = 256  # texts that a model is asked before their answers are told
 
 
 def report(
@@ -58,7 +61,7 @@ def report(
         console.print()
         print_table(differing, console)
     if to is not None:
-        write_whole(to, beside.document(runs))
+        write_whole(as_path(to), beside.document(runs))  # a shell leaves the ~ of --to=~/machines.md alone
         console.print(f"\nWritten: {to}", markup=False, highlight=False)
 
 
@@ -92,7 +95,9 @@ def predict(
     elif file is not None:
         asked = api.read_asked(folder, file)
     console, as_json = Console(), as_json or file is not None or texts == ["-"]
-    for found in api.predict(folder, arm, asked, seed, tokens, watcher=Display(Console(stderr=True))):
+    model = api.open_model(folder, arm, seed, watcher=Display(Console(stderr=True)))
+    batches = (asked[first : first + AT_ONCE] for first in range(0, len(asked), AT_ONCE))
+    for found in (one for batch in batches for one in model.ask(batch, tokens)):
         if as_json:
             typer.echo(json.dumps(asdict(found)))
         else:
@@ -116,12 +121,16 @@ def export(
     console = Console()
     console.print(f"Written: {to}, {numbers.size(exported.bytes)}. It is loaded by", markup=False, highlight=False)
     console.print(Text(loaded_from(exported.loading, exported.folder, str(to))), soft_wrap=True)
+    if exported.base is not None:
+        needs = f"It is an adapter, and needs its model, which it looks for at {exported.base}; --merge makes it whole."
+        console.print(needs, markup=False, highlight=False, soft_wrap=True)
 
 
 def playground(
     folder: RunArgument,
     seed: SeedOption = None,
     port: Annotated[int | None, typer.Option("--port", metavar="N", help="The page's port; else a free one.")] = None,
+    browser: Annotated[bool, typer.Option(help="Whether a browser is opened with the page.")] = True,
 ) -> None:
     """Open a local page on which a text is put to the arms side by side.
 
@@ -131,4 +140,4 @@ def playground(
         from loralab import playground as page
     except ImportError as error:
         raise UserError(f"playground: {error}; pip install 'loralab[playground]' brings it") from None
-    page.launch(folder, seed, port, Display(Console(stderr=True)))
+    page.launch(folder, seed, port, Display(Console(stderr=True)), opens_browser=browser)

@@ -54,7 +54,7 @@ class SavedModel:
         self._measurement, self._folder = measurement, folder
         self._loaded: tuple[Any, PreTrainedTokenizerBase] | None = None
 
-    def ask(self, texts: Sequence[Text], tokens: int) -> list[Prediction]:
+    def ask(self, texts: Sequence[Text], tokens: int = 50) -> list[Prediction]:
         """Return what it makes of each text. `tokens`: the most that a language model adds. Raises UserError."""
         conditions = self._measurement.trial.conditions
         asked = _as_asked(texts, conditions.task)

@@ -13,7 +13,7 @@ from loralab.hub import is_hub_id
 from loralab.loading import load_saved
 from loralab.memory import is_out_of_memory
 from loralab.plan import Results
-from loralab.pretrained import are_other_weights, revision
+from loralab.pretrained import are_others, revision
 from loralab.results import Failure, Measurement
 
 if TYPE_CHECKING:
@@ -61,6 +61,12 @@ def pick(seed: int | None, models: Mapping[int, Measurement]) -> Measurement:
     return models[seed]
 
 
+def shared_seed(of_arms: Sequence[Mapping[int, Measurement]]) -> int | None:
+    """Return the first seed of which every arm has a model, or None."""
+    first, *others = of_arms
+    return next((seed for seed in first if all(seed in models for models in others)), None)
+
+
 def doubts(chosen: Measurement, models: Mapping[int, Measurement], folder: Path) -> list[str]:
     """Return what to know before relying on the model that was chosen among those of its arm."""
     arm = chosen.trial.arm
@@ -70,15 +76,15 @@ def doubts(chosen: Measurement, models: Mapping[int, Measurement], folder: Path)
         for check in found.checks
         if not check.passed
     ]
-    base = _base_model(chosen, folder)
-    if base is not None and _is_there(base) and are_other_weights(revision(base), chosen.sameness.model_revision):
+    base = base_model(chosen, folder)
+    if base is not None and _is_there(base) and are_others(revision(base), chosen.sameness.model_revision):
         told.append(f"{base}, the base model of {arm}, has changed since the training; what follows may be nonsense")
     return told
 
 
 def load(measurement: Measurement, folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
     """Return the model and its tokenizer. Raises UserError with the way out for all but a lack of memory."""
-    base = _base_model(measurement, folder)
+    base = base_model(measurement, folder)
     if base is not None and not _is_there(base):
         raise UserError(
             f"{base}: the base model of {measurement.trial.arm} is no longer there; put it back, or write where it is "
@@ -95,8 +101,8 @@ def load(measurement: Measurement, folder: Path) -> tuple[Any, PreTrainedTokeniz
         ) from error
 
 
-def _base_model(measurement: Measurement, folder: Path) -> str | None:
-    """Return what an adapter's model is built on, or None of a whole model.
+def base_model(measurement: Measurement, folder: Path) -> str | None:
+    """Return what an adapter is loaded on, a folder or a hub id, or None of a whole model.
 
     Raises UserError where the model was removed, or doesn't say.
     """

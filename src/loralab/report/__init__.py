@@ -26,7 +26,8 @@ def write_report(comparison: Comparison, folder: Path, texts: Mapping[str, Text]
 
     `report.html`, `report.md` with `charts/*.svg`, and `results.csv` and `results.parquet` with a row for each trial.
 
-    `texts`: of the test texts on which the arms disagree, by id. Raises UserError where nothing can be written.
+    `texts`: of test texts by id, of which those are shown on which the arms disagree. Raises UserError where nothing
+    can be written.
     """
     made = figures(comparison)
     stills = {name: figure.svg() for name, figure in made.items()}

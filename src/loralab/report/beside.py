@@ -26,7 +26,7 @@ def outcomes(runs: Runs) -> Table:
         for run, found in runs.items()
         if arm in found.arms
     ]
-    return Table(["Arm", "Experiment", "Score", "vs baseline (95 %)", "Margin", "Time", "Memory"], rows)
+    return Table(["Arm", "Experiment", "Score", "vs baseline (95 %)", "Direction", "Margin", "Time", "Memory"], rows)
 
 
 def _outcome(arm: ArmSummary, comparison: Comparison) -> list[str]:
@@ -35,11 +35,16 @@ def _outcome(arm: ArmSummary, comparison: Comparison) -> list[str]:
     seeds = content.of_seeds(arm)
     needs_its_name = metric.scale != "share" and arm.measurements
     verdict, found = arm.verdict, arm.differences.get(metric.name)
-    shown = ["", ""]
+    shown = ["", "", ""]
     if arm.is_void:
-        shown = ["void", "void"]
+        shown = ["void", "void", "void"]
     elif verdict is not None and found is not None:
-        shown = [numbers.differences(found.value, found.interval(), metric), verdict.margin_answer.value]
+        margin = numbers.bare_margin(verdict.margin, metric)
+        shown = [
+            numbers.differences(found.value, found.interval(), metric),
+            verdict.direction.value,
+            f"{verdict.margin_answer.value} ({margin})",
+        ]
     told = [
         numbers.cost(arm.costs[name].mean, COST_BY_NAME[name]) if name in arm.costs else numbers.UNKNOWN
         for name in ("training_seconds", "training_memory")
@@ -71,7 +76,12 @@ def _found(comparison: Comparison) -> Mapping[str, str]:
         return {}
     first = comparison.measurements[0]
     told = {name: value for name, value in facts(comparison).items() if name not in TOLD_BY_SETTINGS}
-    return {**told, "Content of the data": first.data.sha256, "Content of the model": first.sameness.model_revision}
+    return {
+        **told,
+        "Content of the data": first.data.sha256,
+        "Content of the model": first.sameness.model_revision,
+        "Content of the tokenizer": first.sameness.tokenizer_revision,
+    }
 
 
 def meaning(runs: Runs) -> list[str]:
@@ -85,7 +95,8 @@ def meaning(runs: Runs) -> list[str]:
     if len(metrics) > 1:
         lines.append(f"They are about different metrics: {', '.join(sorted(metrics))}.")
     if not differing(runs).rows:
-        lines.append("They share every setting, the data and the machine.")
+        are_measured = any(found.measurements for found in runs.values())
+        lines.append(f"They share every setting{', the data and the machine' if are_measured else ''}.")
     return lines
 
 

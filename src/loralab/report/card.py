@@ -13,10 +13,10 @@ from loralab.results import Measurement
 from loralab.tasks import Classification
 
 
-def card(comparison: Comparison, measurement: Measurement, loading: str, *, is_adapter: bool) -> str:
+def card(comparison: Comparison, measurement: Measurement, loading: str, base: str | None) -> str:
     """Return the card of the model that a trial made: Markdown with what the hub reads above.
 
-    `loading`: the lines that load it.
+    `loading`: the lines that load it. `base`: where an adapter looks for the model that it is loaded on.
     """
     return render(
         "card.md.j2",
@@ -24,9 +24,10 @@ def card(comparison: Comparison, measurement: Measurement, loading: str, *, is_a
             "comparison": comparison,
             "measurement": measurement,
             "loading": loading,
+            "base": base,
             "metadata": {
                 name: json.dumps(value, ensure_ascii=False)
-                for name, value in _metadata(measurement, is_adapter=is_adapter).items()
+                for name, value in _metadata(measurement, is_adapter=base is not None).items()
             },
         },
     )

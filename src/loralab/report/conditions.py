@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
 
 from loralab.comparison import Comparison
 from loralab.experiment import Conditions
 from loralab.report import numbers
-from loralab.results import DataFacts
+from loralab.results import DataFacts, Measurement
 from loralab.tasks import Classification, Task
 
 SCHEDULES = {"linear": "linear decay", "cosine": "decay along a cosine", "constant": "a constant rate"}
@@ -18,7 +19,7 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
     if not comparison.measurements:
         return {}
     first = comparison.measurements[0]
-    conditions, data, machine = first.trial.conditions, first.data, first.environment
+    conditions, data = first.trial.conditions, first.data
     length = f"{numbers.several(conditions.epochs, 'epoch')} of " if conditions.epochs else ""
     length += f"{first.course.planned_steps // (conditions.epochs or 1):,} steps"
     batch = f"{conditions.batch_size * conditions.accumulation} {conditions.task.example}s a step"
@@ -37,14 +38,60 @@ def facts(comparison: Comparison) -> Mapping[str, str]:
         f"{100 * conditions.warmup:g} % of the steps, then {SCHEDULES[conditions.schedule]}, weight decay "
         f"{conditions.weight_decay:g}, gradients clipped at {conditions.max_grad_norm:g}",
         "Other settings": ", ".join(_other_settings(conditions)) or "none",
-        "Precision": f"{machine.precision} in training, {conditions.scoring} in final scores; saved models are float32",
+        "Precision": _of_each(comparison, lambda found: f"{found.environment.precision} in training")
+        + f", {conditions.scoring} in final scores; saved models are float32",
         "Seeds": _seeds(comparison),
-        "Memory": first.memory.how + ", above what was resident before the model was loaded",
-        "Machine": f"{machine.device_name}; {machine.device}, {machine.threads} threads; {machine.platform}",
-        "Versions": ", ".join(f"{name} {version}" for name, version in machine.versions.items())
-        + f", Python {machine.python}"
-        + (f", loralab commit {machine.commit}" if machine.commit else ""),
+        "Memory": _of_each(comparison, lambda found: found.memory.how)
+        + ", above what was resident before the model was loaded",
+        "Machine": _of_each(comparison, _machine),
+        "Versions": _of_each(comparison, _versions),
     }
+
+
+def subject(comparison: Comparison) -> str:
+    """What was trained on what, in a few words: 'gpt2-mini on wikitext2'."""
+    conditions = comparison.experiment.conditions
+    data = conditions.task.data
+    part = f"/{data.configuration}" if data.configuration else ""
+    return f"{_last(conditions.model)} on {_last(data.source)}{part}"
+
+
+def _last(place: str) -> str:
+    """Return what a path, a hub id or a package's name ends with."""
+    return PurePath(place).name.removeprefix("package:") or place
+
+
+def scale(comparison: Comparison) -> str:
+    """How much was trained and tested on, and where: '2,000 texts to train on, 5,000 to test on; AMD EPYC'."""
+    if not comparison.measurements:
+        return "nothing is measured yet"
+    rows = comparison.measurements[0].data.rows
+    trained_on = numbers.several(rows["train"], comparison.experiment.conditions.task.item)
+    return f"{trained_on} to train on, {rows['test']:,} to test on; " + _of_each(
+        comparison, lambda found: found.environment.device_name
+    )
+
+
+def _machine(found: Measurement) -> str:
+    there = found.environment
+    return f"{there.device_name}; {there.device}, {there.threads} threads; {there.platform}"
+
+
+def _versions(found: Measurement) -> str:
+    there = found.environment
+    told = [*(f"{name} {version}" for name, version in there.versions.items()), f"Python {there.python}"]
+    return ", ".join([*told, f"loralab commit {there.commit}"] if there.commit else told)
+
+
+def _of_each(comparison: Comparison, told: Callable[[Measurement], str]) -> str:
+    """Say what `told` says of the trials; where that isn't the same of all, with which seeds."""
+    seeds: dict[str, dict[int, None]] = {}
+    for arm in comparison.arms.values():
+        for seed, found in arm.measurements.items():
+            seeds.setdefault(told(found), {})[seed] = None
+    if len(seeds) == 1:
+        return next(iter(seeds))
+    return "; ".join(f"{text} ({numbers.seeds(of_text)})" for text, of_text in seeds.items())
 
 
 def _seeds(comparison: Comparison) -> str:

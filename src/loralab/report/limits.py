@@ -25,7 +25,7 @@ def caveats(comparison: Comparison) -> list[str]:
             lines.append(_what_it_would_take(name, verdict, comparison))
     for arm in comparison.arms.values():
         lines += [*(_of_its_rate(arm) if comparison.rates_are_tried else []), *_of_its_course(arm)]
-    return [*lines, *_of_the_data(comparison), *_unfinished(comparison)]
+    return [*lines, *_of_machines(comparison), *_of_the_data(comparison), *_unfinished(comparison)]
 
 
 def faults(comparison: Comparison) -> list[str]:
@@ -168,6 +168,17 @@ def _of_the_data(comparison: Comparison) -> list[str]:
     ]
 
 
+def _of_machines(comparison: Comparison) -> list[str]:
+    """Say where seeds were carried out on different machines: within a seed, that would be unfair."""
+    machines = {(found.environment.device_name, found.environment.device) for found in comparison.measurements}
+    if len(machines) < 2:
+        return []
+    return [
+        f"Seeds were carried out on {len(machines)} machines: seconds and bytes are means over them, and multiples of "
+        "the baseline's are taken seed by seed."
+    ]
+
+
 def _of_its_rate(arm: ArmSummary) -> list[str]:
     """Say where an arm may not have had its best learning rate."""
     if arm.choice is None or arm.choice.rate is None:
@@ -196,9 +207,9 @@ def _of_its_course(arm: ArmSummary) -> list[str]:
             "longer."
         )
     if stopped := [seed for seed, one in arm.measurements.items() if one.course.resumed]:
-        seeds = f"seed{'' if len(stopped) == 1 else 's'} {', '.join(map(str, stopped))}"
         lines.append(
-            f"{arm.name}: {seeds} went on from a checkpoint: the same scores, but its seconds may hold some work twice."
+            f"{arm.name}: {numbers.seeds(stopped)} went on from a checkpoint: the same scores, but its seconds may "
+            "hold some work twice."
         )
     early = [one for one in found if one.course.kept_step < one.course.planned_steps]
     if early:

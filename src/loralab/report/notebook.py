@@ -7,6 +7,7 @@ from html import escape
 from loralab.comparison import Comparison
 from loralab.report.answer import sentence
 from loralab.report.charts import answers
+from loralab.report.conditions import scale, subject
 from loralab.report.content import Table, bill
 from loralab.report.content import answers as answer_table
 from loralab.report.limits import faults, reservations
@@ -16,6 +17,7 @@ def html(comparison: Comparison) -> str:
     """Return what a notebook shows of a comparison. Every text is escaped."""
     figure = answers.differences(comparison)
     parts = [
+        f"<p>{escape(subject(comparison))}: {escape(scale(comparison))}</p>",
         f"<p><strong>{escape(sentence(comparison))}</strong></p>",
         figure.svg() if figure else "",
         _table(answer_table(comparison)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from loralab.statistics.ratios import Ratio
 from loralab.summary import Quantity, Spread
@@ -112,9 +112,11 @@ def cost(value: float, quantity: Quantity) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write seconds, and minutes and hours where there are some: '8.4 s', '1.8 min', '12 min', '3 h 05 min'."""
-    if 0 < seconds < 0.0995:  # from there on rounded to 0.1 s
+    """Write seconds, and what goes better with others: '112 ms', '8.4 s', '1.8 min', '12 min', '3 h 05 min'."""
+    if 0 < seconds < 0.0095:
         return f"{1000 * seconds:.2g} ms"
+    if 0 < seconds < 0.9995:  # from there on rounded to 1.0 s
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 and seconds == round(seconds) else f"{seconds:.1f} s"
     if seconds < 600:
@@ -131,6 +133,12 @@ def size(value: float) -> str:
 def count(value: float) -> str:
     """Write a count to three digits: '739 k', '67 M'."""
     return _scaled(value, ("", "k", "M", "G")).rstrip()
+
+
+def seeds(named: Iterable[int]) -> str:
+    """Name seeds: 'seed 1', 'seeds 0, 1'."""
+    names = list(map(str, named))
+    return f"seed{'' if len(names) == 1 else 's'} {', '.join(names)}"
 
 
 def several(number: int, thing: str) -> str:

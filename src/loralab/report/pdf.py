@@ -19,6 +19,12 @@ BROWSERS = (
     "chrome",
     "msedge",
     "microsoft-edge",
+    # Where macOS and Windows keep them, none of which a PATH holds.
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
 )
 PATIENCE = 120  # seconds
 
@@ -27,7 +33,7 @@ def write_pdf(page: Path) -> Path:
     """Print the report `page` to a file beside it, and return that. Raises UserError where no browser can do it."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        raise UserError(f"--pdf: no browser was found; install one of {', '.join(BROWSERS)}, or print {page} yourself")
+        raise UserError(f"--pdf: no browser was found; install Chromium, Chrome or Edge, or print {page} yourself")
     with whole_file(page.with_suffix(".pdf")) as draft, TemporaryDirectory() as profile:
         command = [
             *(

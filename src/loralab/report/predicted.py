@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from loralab.prediction import Continuation, LabelProbabilities
 from loralab.report.content import Table
+from loralab.report.terminal import printable
 
 MOST = 10  # labels shown
 
@@ -13,20 +12,12 @@ MOST = 10  # labels shown
 def text(found: LabelProbabilities | Continuation) -> str:
     """Write the text, a pair on two lines, or the text with what the model added."""
     if isinstance(found, Continuation):
-        return _shown(found.text + found.continuation)
-    return _shown(found.text if isinstance(found.text, str) else "\n".join(found.text))
+        return printable(found.text + found.continuation)
+    return printable(found.text if isinstance(found.text, str) else "\n".join(found.text))
 
 
 def labels(found: LabelProbabilities) -> Table:
     """The most likely labels."""
-    rows = [[_shown(name), f"{100 * share:.1f} %"] for name, share in found.probabilities.items()]
+    rows = [[printable(name), f"{100 * share:.1f} %"] for name, share in found.probabilities.items()]
     rest = [[f"and {len(rows) - MOST} more", ""]] if len(rows) > MOST else []
     return Table(["Label", "Probability"], rows[:MOST] + rest)
-
-
-def _shown(words: str) -> str:
-    """Replace control characters, which could make a terminal do something, but for line ends and tabs."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) == "Cc" and sign not in "\n\t" else sign
-        for sign in words
-    )

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from loralab.report import advice, answer, content, limits, numbers
-from loralab.report.conditions import facts
+from loralab.report import advice, answer, conditions, content, limits, numbers
 
 
 def render(template: str, shown: Mapping[str, object]) -> str:
@@ -22,7 +21,13 @@ def render(template: str, shown: Mapping[str, object]) -> str:
     )
     environment.filters["plain"] = _plain
     return environment.get_template(template).render(
-        shown, advice=advice, answer=answer, content=content, facts=facts, limits=limits, numbers=numbers
+        shown,
+        advice=advice,
+        answer=answer,
+        conditions=conditions,
+        content=content,
+        limits=limits,
+        numbers=numbers,
     )
 
 

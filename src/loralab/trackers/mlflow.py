@@ -10,10 +10,12 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
 
 from loralab.experiment import Trial
 from loralab.results import Failure, Measurement
 from loralab.trackers.facts import outcome, settings
+from loralab.trackers.open_runs import OpenRuns
 
 STORE = "mlflow.db"
 LONGEST = 500  # characters of a parameter
@@ -26,17 +28,17 @@ class MLflow:
         self._folder = folder
         self._client: MlflowClient | None = None
         self._run = ""
+        self._open = OpenRuns(folder, "mlflow")
         self._elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
 
     def begin(self, trial: Trial) -> None:
-        """Open a run, and the store before the first one."""
+        """Open a run, or the one that the trial had when it was stopped; and the store before the first one."""
         if self._client is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             # It tells (mlflow 3) that it makes tables, in the middle of what the trials say.
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
             self._client = MlflowClient(self._elsewhere or f"sqlite:///{(self._folder / STORE).resolve()}")
-        run = self._client.create_run(self._experiment(self._client), run_name=trial.id)
-        self._run = run.info.run_id
+        self._run = self._known(self._client, trial) or self._new(self._client, trial)
         told = [Param(name, str(value)[:LONGEST]) for name, value in settings(trial).items()]
         self._client.log_batch(self._run, params=told)
 
@@ -52,6 +54,21 @@ class MLflow:
         for name, value in outcome(result).items():
             self._client.log_metric(self._run, name, value)
         self._client.set_terminated(self._run, "FAILED" if isinstance(result, Failure) else "FINISHED")
+        if result.is_answer:
+            self._open.close(result.trial)
+
+    def _known(self, client: MlflowClient, trial: Trial) -> str | None:
+        """Return the trial's open run, unless it was deleted."""
+        run = self._open.find(trial)
+        try:
+            return run if run and client.get_run(run).info.lifecycle_stage == "active" else None
+        except MlflowException:
+            return None
+
+    def _new(self, client: MlflowClient, trial: Trial) -> str:
+        run = str(client.create_run(self._experiment(client), run_name=trial.id).info.run_id)
+        self._open.keep(trial, run)
+        return run
 
     def _experiment(self, client: MlflowClient) -> str:
         name = self._folder.resolve().name

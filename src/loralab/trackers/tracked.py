@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from loralab.trackers import Tracker
 
 Act = Callable[["Tracker"], None]
+SHORT, LONG = 5, 60  # seconds that are waited at the end without a word, and then with one
 
 
 class Tracked:
     """Watches with `watcher`, and lets `trackers` have the curves. One that fails is told of and left out from then.
 
     Trackers are called in a thread of their own, in order: one that waits for a server must not keep a trial waiting,
-    whose messages come through a pipe with little room. Leaving the context waits for them.
+    whose messages come through a pipe with little room. Leaving the context waits for them, but not for ever.
     """
 
     def __init__(self, watcher: Watcher, trackers: Sequence[Tracker]) -> None:
@@ -38,7 +39,7 @@ class Tracked:
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._acts.put(None)
         if error is None or issubclass(error, Exception):  # Ctrl-C waits for nobody
-            self._thread.join()
+            self._wait()
 
     def expect(self, tuning: int, final: int, done: int) -> None:
         """Pass it on."""
@@ -66,6 +67,17 @@ class Tracked:
     def warn(self, text: str) -> None:
         """Pass it on."""
         self._watcher.warn(text)
+
+    def _wait(self) -> None:
+        """Wait for the trackers to take what they were given."""
+        self._thread.join(SHORT)
+        if not self._thread.is_alive():
+            return
+        names = " and ".join(type(tracker).__name__ for tracker in self._trackers)
+        self._watcher.warn(f"{names} did not take everything yet; waiting for {LONG} s at most")
+        self._thread.join(LONG)
+        if self._thread.is_alive():
+            self._watcher.warn(f"{names} took too long: the last of the curves may be missing there")
 
     def _open(self, trial: Trial) -> None:
         self._under_way = trial
