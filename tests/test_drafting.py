@@ -223,7 +223,7 @@ def test_names_for_numbers_can_be_given_in_the_file(toy_model: Path, tmp_path: P
     numbered = [{"text": row["review"], "label": names.index(row["stars"])} for row in rows()]
     write_jsonl(tmp_path / "numbered.jsonl", numbered)
     _, told = drafted(tmp_path / "numbered.jsonl", toy_model, tmp_path / "mine.yaml")
-    assert "nothing says what the numbers stand for; names can be given as label_names in the file" in told
+    assert "the labels are numbers that nothing names; label_names, in the file, can say what they stand for" in told
     written = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
     assert '# label_names: ["0", "1", "2"]' in written
     named = written.replace('# label_names: ["0", "1", "2"]', f"label_names: {names}")

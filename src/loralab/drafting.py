@@ -124,7 +124,7 @@ def _bare_numbers(seen: Guessed) -> list[str]:
 
 
 def _told_numbers(bare: Sequence[str]) -> list[str]:
-    return ["nothing says what the numbers stand for; names can be given as label_names in the file"] if bare else []
+    return ["the labels are numbers that nothing names; label_names, in the file, can say what they stand for"] if bare else []
 
 
 def _told_splits(seen: Guessed) -> list[str]:
