@@ -124,7 +124,8 @@ def _bare_numbers(seen: Guessed) -> list[str]:
 
 
 def _told_numbers(bare: Sequence[str]) -> list[str]:
-    return ["the labels are numbers that nothing names; label_names, in the file, can say what they stand for"] if bare else []
+    told = "the labels are numbers that nothing names; label_names, in the file, can say what they stand for"
+    return [told] if bare else []
 
 
 def _told_splits(seen: Guessed) -> list[str]:
