@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from loralab import api
+from loralab import use
 from loralab.cli import app
 from loralab.errors import UserError
 from loralab.methods.merging import NotMergeableError
@@ -37,7 +37,7 @@ print(json.dumps({model.config.id2label[place]: share for place, share in enumer
 
 
 def expected(finished: Path, arm: str) -> dict[str, float]:
-    (found,) = api.predict(finished, arm, [TEXT])
+    (found,) = use.predict(finished, arm, [TEXT])
     assert isinstance(found, LabelProbabilities)
     return dict(found.probabilities)
 
@@ -53,7 +53,7 @@ def told_alone(folder: Path) -> dict[str, float]:
 def test_transformers_alone_loads_it_and_gives_the_same_probabilities(
     finished: Path, tmp_path: Path, arm: str, merge: bool
 ) -> None:
-    api.export(finished, arm, tmp_path / "model", merge=merge)
+    use.export(finished, arm, tmp_path / "model", merge=merge)
     assert not list((tmp_path / "model").glob("adapter*"))
     assert told_alone(tmp_path / "model") == pytest.approx(expected(finished, arm), abs=1e-5)
 
@@ -61,7 +61,7 @@ def test_transformers_alone_loads_it_and_gives_the_same_probabilities(
 def test_an_adapter_stays_one_and_is_loaded_by_the_lines_of_its_card(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exported = api.export(finished, "lora", tmp_path / "model")
+    exported = use.export(finished, "lora", tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     lines = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert lines is not None
@@ -77,7 +77,7 @@ def test_an_adapter_stays_one_and_is_loaded_by_the_lines_of_its_card(
 
 
 def test_the_card_holds_the_answer_the_scores_and_the_conditions(finished: Path, tmp_path: Path) -> None:
-    api.export(finished, "lora", tmp_path / "model", merge=True)
+    use.export(finished, "lora", tmp_path / "model", merge=True)
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     _, metadata, text = card.split("---\n", 2)
     assert yaml.safe_load(metadata) == {
@@ -93,7 +93,7 @@ def test_the_card_holds_the_answer_the_scores_and_the_conditions(finished: Path,
 
 @pytest.mark.parametrize("merge", [False, True])
 def test_any_name_of_a_folder_stands_in_the_lines_that_load_it(finished: Path, tmp_path: Path, merge: bool) -> None:
-    exported = api.export(finished, "lora", tmp_path / 'my "best" model', merge=merge)
+    exported = use.export(finished, "lora", tmp_path / 'my "best" model', merge=merge)
     assert ast.parse(exported.loading)
     assert r'"my \"best\" model"' in exported.loading
 
@@ -103,7 +103,7 @@ def test_what_comes_from_a_write_protected_folder_can_be_written_to(finished: Pa
     model = next((run / "models" / "full").iterdir())
     for place in (*model.iterdir(), model):
         place.chmod(0o555)
-    api.export(run, "full", tmp_path / "out")
+    use.export(run, "full", tmp_path / "out")
     model.chmod(0o755)
     assert all(place.stat().st_mode & stat.S_IWUSR for place in (tmp_path / "out", *(tmp_path / "out").iterdir()))
 
@@ -112,13 +112,13 @@ def test_what_is_there_already_is_not_touched(finished: Path, tmp_path: Path) ->
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match="is there already; choose another place"):
-        api.export(finished, "full", tmp_path / "model")
+        use.export(finished, "full", tmp_path / "model")
     assert [file.name for file in tmp_path.rglob("*")] == ["model", "mine.txt"]
 
 
 def test_a_hidden_folder_of_the_same_name_is_not_touched(finished: Path, tmp_path: Path) -> None:
     (tmp_path / ".model").mkdir()
-    api.export(finished, "full", tmp_path / "model")
+    use.export(finished, "full", tmp_path / "model")
     assert sorted(file.name for file in tmp_path.iterdir()) == [".model", "model"]
 
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_merged_is_told_and_nothing_is_left(finished: Path, tmp_p
 
     monkeypatch.setattr(exporting, "merged", refuse)
     with pytest.raises(UserError, match="--merge: lora can't be merged into its model"):
-        api.export(finished, "lora", tmp_path / "model", merge=True)
+        use.export(finished, "lora", tmp_path / "model", merge=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,7 +141,7 @@ def test_a_merged_model_that_answers_otherwise_is_not_handed_over(
 
     monkeypatch.setattr(exporting, "merged", lambda network: network.unload())  # the adapter is lost
     with pytest.raises(UserError, match="gives other logits"):
-        api.export(finished, "lora", tmp_path / "model", merge=True)
+        use.export(finished, "lora", tmp_path / "model", merge=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,13 +153,13 @@ def test_a_folder_that_leads_elsewhere_is_not_exported(finished: Path, tmp_path:
     model = next((run / "models" / "full").iterdir())
     (model / "more.txt").symlink_to(secret)
     with pytest.raises(UserError, match="links to elsewhere"):
-        api.export(run, "full", tmp_path / "out")
+        use.export(run, "full", tmp_path / "out")
     file = next((run / "trials").glob("final-full-*.json"))
     for outside in ("../secret", "/etc", "C:/secret", "models\\\\..\\\\..\\\\secret"):
         content = re.sub(r'"folder":"[^"]*"', f'"folder":"{outside}"', file.read_text(encoding="utf-8"))
         file.write_text(content, encoding="utf-8")
         with pytest.raises(UserError, match="changed since"):
-            api.export(run, "full", tmp_path / "out")
+            use.export(run, "full", tmp_path / "out")
 
 
 def test_the_command_says_how_it_is_loaded(finished: Path, tmp_path: Path) -> None:

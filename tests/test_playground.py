@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from gradio_client.exceptions import AppError
 
-from loralab import api
+from loralab import api, use
 from loralab.errors import UserError
 from loralab.playground import LOOPBACK, build, launch
 from loralab.prediction import Continuation, LabelProbabilities
@@ -38,7 +38,7 @@ def test_every_arm_gives_its_own_probabilities(served: tuple[Path, Any]) -> None
     arms = api.load(folder).arms
     assert len(answers) == len(arms)
     for arm, answer in zip(arms, answers, strict=True):
-        (expected,) = api.predict(folder, arm, [TEXT])
+        (expected,) = use.predict(folder, arm, [TEXT])
         assert isinstance(expected, LabelProbabilities)
         assert answer["label"] == next(iter(expected.probabilities))
         found = {one["label"]: one["confidence"] for one in answer["confidences"]}
@@ -48,13 +48,13 @@ def test_every_arm_gives_its_own_probabilities(served: tuple[Path, Any]) -> None
 def test_an_arm_that_is_alone_answers_too(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gradio_client import Client
 
-    lora = {("lora", 0): api.open_model(finished, "lora")}
-    monkeypatch.setattr(api, "open_models", lambda folder, seed, watcher: lora)
+    lora = {("lora", 0): use.open_model(finished, "lora")}
+    monkeypatch.setattr(use, "open_models", lambda folder, seed, watcher: lora)
     page = build(finished, None, Silent())
     _, url, _ = page.launch(server_name=LOOPBACK, prevent_thread_lock=True, quiet=True)
     answer = Client(url, verbose=False).predict(TEXT, api_name="/ask")
     page.close()
-    (expected,) = api.predict(finished, "lora", [TEXT])
+    (expected,) = use.predict(finished, "lora", [TEXT])
     assert isinstance(expected, LabelProbabilities)
     assert answer["label"] == next(iter(expected.probabilities))
 
@@ -69,7 +69,7 @@ def without(finished: Path, folder: Path, arm: str, seed: int) -> Path:
 
 def test_the_arms_are_asked_with_the_first_seed_that_all_have(finished: Path, tmp_path: Path) -> None:
     folder = without(finished, tmp_path / "run", "lora", 0)
-    assert list(api.open_models(folder)) == [("full", 1), ("lora", 1), ("head-only", 1)]
+    assert list(use.open_models(folder)) == [("full", 1), ("lora", 1), ("head-only", 1)]
     shown = [component["props"].get("label") for component in build(folder, None, Silent()).config["components"]]
     assert {"full, seed 1", "lora, seed 1", "head-only, seed 1"} <= set(shown)
 
@@ -77,10 +77,10 @@ def test_the_arms_are_asked_with_the_first_seed_that_all_have(finished: Path, tm
 def test_an_arm_without_the_seed_that_is_asked_for_is_left_out_by_name(finished: Path, tmp_path: Path) -> None:
     folder = without(finished, tmp_path / "run", "lora", 0)
     with pytest.warns(UserWarning, match="lora has no model of seed 0, and is left out"):
-        opened = api.open_models(folder, 0)
+        opened = use.open_models(folder, 0)
     assert list(opened) == [("full", 0), ("head-only", 0)]
     with pytest.raises(UserError, match="there is no model of seed 7"):
-        api.open_models(folder, 7)
+        use.open_models(folder, 7)
 
 
 def test_only_this_machine_can_ask(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +115,6 @@ def test_language_models_go_on_side_by_side(served: tuple[Path, Any]) -> None:
     folder, client = served
     answers = client.predict(TEXT, 5, api_name="/ask")
     for arm, answer in zip(api.load(folder).arms, answers, strict=True):
-        (expected,) = api.predict(folder, arm, [TEXT], tokens=5)
+        (expected,) = use.predict(folder, arm, [TEXT], tokens=5)
         assert isinstance(expected, Continuation)
         assert answer == expected.continuation

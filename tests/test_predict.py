@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from architectures import save_language_model
 from conftest import WORDS, fails, save_tokenizer, sentences, toy_file, write_jsonl
-from loralab import SavedModel, api
+from loralab import SavedModel, api, use
 from loralab.cli import app
 from loralab.data.rows import Text
 from loralab.errors import UserError
@@ -88,7 +88,7 @@ def measurement(folder: Path, arm: str, seed: int = 0) -> Measurement:
 
 
 def judged(folder: Path, arm: str, texts: list[Any], **asked: Any) -> list[LabelProbabilities]:
-    found = api.predict(folder, arm, texts, **asked)
+    found = use.predict(folder, arm, texts, **asked)
     assert all(isinstance(one, LabelProbabilities) for one in found)
     return [one for one in found if isinstance(one, LabelProbabilities)]
 
@@ -140,8 +140,8 @@ def test_seeds_are_those_of_the_design(finished: Path) -> None:
 
 
 def test_a_text_is_one_text_and_none_is_no_answer(finished: Path) -> None:
-    assert api.predict(finished, "lora", TEXT) == api.predict(finished, "lora", [TEXT])
-    assert api.predict(finished, "lora", []) == []
+    assert use.predict(finished, "lora", TEXT) == use.predict(finished, "lora", [TEXT])
+    assert use.predict(finished, "lora", []) == []
 
 
 def test_half_a_character_and_an_empty_text_are_answered(finished: Path) -> None:
@@ -176,12 +176,12 @@ def test_a_pair_is_two_texts(out: Path) -> None:
     wrong: list[list[Text]] = [["the cat"], ["the cat", "a dog", "rain"], [pair, "rain"]]
     for texts in wrong:
         with pytest.raises(UserError, match=r"trained on pairs \(premise and hypothesis\): give exactly two"):
-            api.predict(out, "full", texts)
+            use.predict(out, "full", texts)
 
 
 def test_a_model_of_single_texts_takes_no_pair(finished: Path) -> None:
     with pytest.raises(UserError, match="trained on single texts"):
-        api.predict(finished, "full", [("the cat", "a dog")])
+        use.predict(finished, "full", [("the cat", "a dog")])
 
 
 # Language models
@@ -205,7 +205,7 @@ def likeliest(folder: Path, arm: str, text: str, count: int) -> str:
 @pytest.mark.parametrize("arm", ["full", "lora", "prefix"])
 def test_a_continuation_is_the_likeliest_token_each_time(language: Path, arm: str) -> None:
     texts = [TEXT, "", "once", "the of red winter " * 40 + "whale dog two"]
-    found = api.predict(language, arm, texts, tokens=20)
+    found = use.predict(language, arm, texts, tokens=20)
     expected = [likeliest(language, arm, text, 20) for text in texts]
     assert all(isinstance(one, Continuation) for one in found)
     assert [one.continuation.strip() for one in found if isinstance(one, Continuation)] == expected
@@ -213,7 +213,7 @@ def test_a_continuation_is_the_likeliest_token_each_time(language: Path, arm: st
 
 
 def test_only_as_many_tokens_as_are_asked_for_are_added(language: Path) -> None:
-    (few,), (more,) = (api.predict(language, "lora", [TEXT], tokens=count) for count in (3, 9))
+    (few,), (more,) = (use.predict(language, "lora", [TEXT], tokens=count) for count in (3, 9))
     assert isinstance(few, Continuation)
     assert isinstance(more, Continuation)
     assert few.text == TEXT
@@ -240,7 +240,7 @@ def test_a_text_ends_where_the_model_ends_it(language: Path) -> None:
 )
 def test_a_text_needs_a_place_among_the_positions(language: Path, arm: str, tokens: int, expected: str) -> None:
     with pytest.raises(UserError, match=expected):
-        api.predict(language, arm, [TEXT], tokens=tokens)
+        use.predict(language, arm, [TEXT], tokens=tokens)
 
 
 def test_a_start_token_takes_a_place_among_the_positions(language: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +372,7 @@ def test_code_of_the_models_own_is_declined_without_asking(
         (file.parent / "own.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')", encoding="utf-8")
     monkeypatch.setattr("builtins.input", lambda _: "y")
     with pytest.raises(UserError, match="can't be loaded"):
-        api.predict(out, "full", [TEXT])
+        use.predict(out, "full", [TEXT])
     assert not (tmp_path / "harm").exists()
 
 
@@ -386,7 +386,7 @@ def test_a_void_arm_answers_with_a_warning(out: Path, capsys: pytest.CaptureFixt
     told = " ".join(shown.stderr.split())
     assert "lora is void: with seed 1 it isn't true that the saved model gives the same logits (far apart)" in told
     with pytest.warns(UserWarning, match="lora is void"):
-        api.predict(out, "lora", [TEXT])
+        use.predict(out, "lora", [TEXT])
 
 
 def test_a_base_model_that_was_changed_is_told(out: Path, toy_model: Path, tmp_path: Path) -> None:
@@ -432,7 +432,7 @@ def test_nothing_but_answers_is_printed(
 def test_json_lines_hold_what_the_api_returns(finished: Path, language: Path) -> None:
     for folder in (finished, language):
         shown = RUNNER.invoke(app, ["predict", str(folder), "--arm", "lora", "--json", "--tokens", "4", TEXT])
-        (expected,) = api.predict(folder, "lora", [TEXT], tokens=4)
+        (expected,) = use.predict(folder, "lora", [TEXT], tokens=4)
         assert json.loads(shown.stdout) == dataclasses.asdict(expected)
 
 
@@ -469,7 +469,7 @@ def test_of_many_texts_the_first_are_answered_before_the_last_are_asked(
 
 def test_on_a_terminal_a_continuation_follows_its_text(language: Path) -> None:
     shown = RUNNER.invoke(app, ["predict", str(language), "--arm", "lora", "--tokens", "40", TEXT]).stdout
-    (found,) = api.predict(language, "lora", [TEXT], tokens=40)
+    (found,) = use.predict(language, "lora", [TEXT], tokens=40)
     assert isinstance(found, Continuation)
     assert shown == TEXT + found.continuation + "\n"  # in one line, however narrow the terminal
 

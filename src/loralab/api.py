@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from loralab import drafting, exporting, prediction, pretrained
+from loralab import drafting, pretrained
 from loralab.comparison import Comparison, compare
-from loralab.data import AnyData, asked
-from loralab.data.records import Columns
+from loralab.data import AnyData
 from loralab.data.rows import LabelledData, Rows, Text
 from loralab.data.texts import shortened
 from loralab.drafting import Draft
 from loralab.engine.tokenised import keep_tokens
 from loralab.errors import UserError
 from loralab.experiment import Experiment, Trial
-from loralab.exporting import Exported
 from loralab.folder import ResultsFolder
 from loralab.forecast import ArmForecast, Forecast
 from loralab.hub import as_path
@@ -32,21 +30,17 @@ from loralab.places.fresh import ProcessEndedError, in_fresh_process
 from loralab.places.local import rehearse_apart
 from loralab.plan import (
     Count,
-    Results,
     certain_trials,
-    choose,
     count_trials,
     extra_trials,
-    final_trials,
     tuning_trials,
 )
-from loralab.prediction import Prediction, SavedModel
 from loralab.progress import Silent, Watch, Watcher
 from loralab.rehearsal import Rehearsal
-from loralab.report import card, planned, write_report
+from loralab.report import planned, write_report
 from loralab.results import Failure, Measurement, Parameters, require_same_data
+from loralab.stored import stored
 from loralab.trackers import Tracked, Tracker, open_trackers
-from loralab.writing import write_whole
 
 T = TypeVar("T")
 LONGEST_SHOWN = 600  # characters of a text in the report
@@ -106,7 +100,7 @@ def load(folder: str | Path) -> Comparison:
 
     Raises UserError where the folder holds no experiment.
     """
-    return compare(*_stored(folder))
+    return compare(*stored(folder))
 
 
 def report(folder: str | Path) -> Comparison:
@@ -134,104 +128,6 @@ def beside(folders: Sequence[str | Path]) -> dict[str, Comparison]:
     if len(set(told)) < len(told):
         raise UserError("a results folder is given twice")
     return {name: load(folder) for name, folder in zip(told, folders, strict=True)}
-
-
-def predict(
-    folder: str | Path,
-    arm: str,
-    texts: Sequence[Text],
-    seed: int | None = None,
-    tokens: int = 50,
-    *,
-    watcher: Watcher | None = None,
-) -> list[Prediction]:
-    """Put `texts` to the model that `arm` saved in the results folder `folder`: that of `seed`, or of its first one.
-
-    A classifier gives label probabilities; a language model goes on after the text by at most `tokens` tokens, each the
-    likeliest one. Where the model reads pairs, `texts` are pairs, or the two texts of one. Raises UserError.
-    """
-    return open_model(folder, arm, seed, watcher=watcher).ask(texts, tokens)
-
-
-def open_model(folder: str | Path, arm: str, seed: int | None = None, *, watcher: Watcher | None = None) -> SavedModel:
-    """Return the model that `arm` saved in the results folder `folder`, of `seed` or of its first one, to ask again and
-    again. Raises UserError."""
-    experiment, results = _stored(folder)
-    models = prediction.measurements_of(arm, experiment, results)
-    return SavedModel(_chosen(models, seed, as_path(folder), watcher or Silent()), as_path(folder))
-
-
-def open_models(
-    folder: str | Path, seed: int | None = None, *, watcher: Watcher | None = None
-) -> dict[tuple[str, int], SavedModel]:
-    """Return a model of every arm that saved one, by arm and seed: of `seed`, or else of the first that all arms have.
-
-    An arm without a model of `seed` is left out. Raises UserError where none has one.
-    """
-    experiment, results = _stored(folder)
-    place, watcher = as_path(folder), watcher or Silent()
-    finished = {one.trial.arm for one in results.values() if isinstance(one, Measurement) and one.saved is not None}
-    if not finished:
-        raise UserError(f"{folder}: no model is finished yet; 'loralab run' goes on from what is there")
-    models = {arm: prediction.measurements_of(arm, experiment, results) for arm in experiment.arms if arm in finished}
-    wanted = prediction.shared_seed(list(models.values())) if seed is None else seed
-    if seed is not None and any(seed in of_arm for of_arm in models.values()):
-        for arm in [arm for arm, of_arm in models.items() if seed not in of_arm]:
-            watcher.warn(f"{arm} has no model of seed {seed}, and is left out")
-            del models[arm]
-    opened = {}
-    for arm, of_arm in models.items():
-        chosen = _chosen(of_arm, wanted, place, watcher)
-        opened[arm, chosen.trial.seed - experiment.arms[arm].seed_offset] = SavedModel(chosen, place)
-    return opened
-
-
-def _chosen(models: Mapping[int, Measurement], seed: int | None, folder: Path, watcher: Watcher) -> Measurement:
-    """Return the trial of an arm whose model is meant, after telling what speaks against relying on it."""
-    chosen = prediction.pick(seed, models)
-    for doubt in prediction.doubts(chosen, models, folder):
-        watcher.warn(doubt)
-    return chosen
-
-
-def read_asked(folder: str | Path, file: str | Path) -> list[Text]:
-    """Return the texts of a file for `predict`: lines of a text file, or rows of a table as the experiment reads them.
-
-    Raises UserError.
-    """
-    return asked.read_asked(as_path(file), _columns(folder))
-
-
-def asked_lines(folder: str | Path, text: str) -> list[str]:
-    """Return the lines of a text for `predict`. Raises UserError where the model reads pairs."""
-    return asked.lines(text, _columns(folder))
-
-
-def _columns(folder: str | Path) -> Columns:
-    return ResultsFolder(as_path(folder)).experiment().conditions.task.data.columns
-
-
-def export(
-    folder: str | Path,
-    arm: str,
-    to: str | Path,
-    seed: int | None = None,
-    *,
-    merge: bool = False,
-    watcher: Watcher | None = None,
-) -> Exported:
-    """Write the model that `arm` saved in the results folder `folder` into a folder `to` that transformers loads alone.
-
-    It is the model of `seed`, or of the arm's first one; with `merge` an adapter becomes part of a whole model. A model
-    card, README.md, says how it compares and how it was made. Raises UserError.
-    """
-    experiment, results = _stored(folder)
-    models = prediction.measurements_of(arm, experiment, results)
-    chosen = _chosen(models, seed, as_path(folder), watcher or Silent())
-    exported = exporting.export(chosen, as_path(folder), as_path(to), merge=merge)
-    told = card(compare(experiment, results), chosen, exported.loading, exported.base)
-    write_whole(as_path(to) / "README.md", told)
-    return exported
 
 
 def draft(data: str, model: str | None = None, configuration: str | None = None) -> Draft:
@@ -345,20 +241,3 @@ def _look_ahead(experiment: Experiment, folder: ResultsFolder) -> None:
     if experiment.arms.keys() - known.keys():
         with suppress(ProcessEndedError):  # what nobody foresaw is told by the trials that meet it
             _inspect(experiment)
-
-
-def _stored(folder: str | Path) -> tuple[Experiment, Results]:
-    """Return the experiment of a results folder, and every result of it that the folder holds. Raises UserError."""
-    kept = ResultsFolder(as_path(folder))
-    experiment = kept.experiment()
-    results: dict[str, Measurement | Failure] = {}
-
-    def gather(trials: Sequence[Trial]) -> None:
-        results.update({trial.id: result for trial in trials if (result := kept.result(trial)) is not None})
-
-    gather(tuning_trials(experiment))
-    gather(extra_trials(experiment, results))
-    choices = choose(experiment, results)
-    for seeds in experiment.seeds_by_look:
-        gather(final_trials(experiment, choices, seeds))
-    return experiment, results

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio
 
-from loralab import api
+from loralab import use
 from loralab.data.rows import Text
 from loralab.errors import UserError
 from loralab.folder import ResultsFolder
@@ -24,7 +24,7 @@ def build(folder: Path, seed: int | None, watcher: Watcher) -> gradio.Blocks:
 
     Raises UserError where no arm has a model.
     """
-    models = api.open_models(folder, seed, watcher=watcher)
+    models = use.open_models(folder, seed, watcher=watcher)
     task = ResultsFolder(folder).experiment().conditions.task
     classifies, texts = isinstance(task, Classification), task.data.columns.texts
     with gradio.Blocks(title="loralab playground", analytics_enabled=False) as page:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from loralab import api
+from loralab import api, use
 from loralab.cli.options import ArmOption, RunArgument, SeedOption
 from loralab.cli.printing import print_comparison, print_lines, print_page
 from loralab.display import Display
@@ -91,11 +91,11 @@ def predict(
         raise UserError("give either texts, or -, or --file")
     asked: Sequence[str | tuple[str, str]] = texts or []
     if texts == ["-"]:
-        asked = api.asked_lines(folder, typer.get_text_stream("stdin", "utf-8", "replace").read())
+        asked = use.asked_lines(folder, typer.get_text_stream("stdin", "utf-8", "replace").read())
     elif file is not None:
-        asked = api.read_asked(folder, file)
+        asked = use.read_asked(folder, file)
     console, as_json = Console(), as_json or file is not None or texts == ["-"]
-    model = api.open_model(folder, arm, seed, watcher=Display(Console(stderr=True)))
+    model = use.open_model(folder, arm, seed, watcher=Display(Console(stderr=True)))
     batches = (asked[first : first + AT_ONCE] for first in range(0, len(asked), AT_ONCE))
     for found in (one for batch in batches for one in model.ask(batch, tokens)):
         if as_json:
@@ -117,7 +117,7 @@ def export(
 
     For example: loralab export runs/imdb-distilbert --arm lora-r8 --to imdb-model --merge
     """
-    exported = api.export(folder, arm, to, seed, merge=merge, watcher=Display(Console(stderr=True)))
+    exported = use.export(folder, arm, to, seed, merge=merge, watcher=Display(Console(stderr=True)))
     console = Console()
     console.print(f"Written: {to}, {numbers.size(exported.bytes)}. It is loaded by", markup=False, highlight=False)
     console.print(Text(loaded_from(exported.loading, exported.folder, str(to))), soft_wrap=True)

@@ -12,13 +12,12 @@ from loralab.comparison import Comparison
 from loralab.data.rows import Text
 from loralab.disagreement import disputed
 from loralab.frame import table
-from loralab.report.card import card
 from loralab.report.charts import figures
 from loralab.report.rendering import render
 from loralab.report.terminal import print_answer, print_table
 from loralab.writing import whole_file, write_whole
 
-__all__ = ["card", "print_answer", "print_table", "write_report"]
+__all__ = ["print_answer", "print_table", "write_report"]
 
 
 def write_report(comparison: Comparison, folder: Path, texts: Mapping[str, Text]) -> Path:
