@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,13 @@ def wandb_records(file: Path) -> Iterator[Any]:
             yield record
 
 
+def history(file: Path) -> Iterator[dict[str, str]]:
+    """Return the points of a run, values in JSON by name."""
+    for record in wandb_records(file):
+        if record.WhichOneof("record_type") == "history":
+            yield {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
+
+
 @pytest.mark.parametrize("logged_in", [True, False])
 def test_wandb_is_online_for_those_who_logged_in(logged_in: bool, tmp_path: Path) -> None:
     if logged_in:
@@ -109,9 +117,7 @@ def test_wandb_keeps_runs_on_disk_without_an_account(tracked: tuple[Path, Compar
         for record in wandb_records(file):
             if record.WhichOneof("record_type") == "run":
                 names.add(record.run.display_name)
-            if record.WhichOneof("record_type") == "history":
-                items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
-                losses |= {float(value) for key, value in items.items() if key == "training/loss"}
+        losses |= {float(one["training/loss"]) for one in history(file) if "training/loss" in one}
     assert names == {
         found.trial.id for found in [*comparison.measurements, *comparison.untouched.measurements.values()]
     }
@@ -231,12 +237,12 @@ def test_wandb_keeps_points_of_steps_that_go_back(
     for step in (4, 2):
         tracker.log({"training/loss": 1 / step}, step)
     tracker.finish(found)
-    points = []
-    for file in (tmp_path / "wandb").glob("offline-run-*/run-*.wandb"):
-        for record in wandb_records(file):
-            if record.WhichOneof("record_type") == "history":
-                items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
-                points.append((int(items["step"]), float(items["training/loss"])))
+    (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    for _ in range(60):  # W&B writes in a process of its own, which may be behind
+        points = [(int(one["step"]), float(one["training/loss"])) for one in history(file)]
+        if points:
+            break
+        time.sleep(0.5)
     assert points == [(4, 0.25), (2, 0.5)]
 
 
