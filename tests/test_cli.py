@@ -92,7 +92,7 @@ def test_plan_measures_if_asked(toy_yaml: Path) -> None:
         (["plan", "FILE", "--set", "conditions.epochs=0"], "conditions.epochs: 0 is not a positive number"),
         (["plan", "FILE", "--arms", "lora"], "baseline: no arm is called 'full'"),
         (["plan", "FILE", "--data", "/no/such/folder"], "/no/such/folder"),
-        (["plan", "FILE", "--model", "/no/such/model"], "no config.json in the folder '/no/such/model'"),
+        (["plan", "FILE", "--model", "/no/such/model"], "there is no folder '/no/such/model'"),
         (["report", "/no/such/folder"], "no experiment.json"),
     ],
 )

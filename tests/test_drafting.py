@@ -210,12 +210,27 @@ def test_scores_instead_of_labels_are_told_with_the_reason(toy_model: Path, tmp_
     assert "Change it, then: loralab plan" in told
 
 
+def test_scores_in_a_file_of_words_are_told_too(toy_model: Path, tmp_path: Path) -> None:
+    """As CSV has them."""
+    scored = [{"text": row["review"], "label": f"{place / 7:.3f}"} for place, row in enumerate(rows(120))]
+    write_jsonl(tmp_path / "scored.jsonl", scored)
+    _, told = drafted(tmp_path / "scored.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert "that is regression" in told
+
+
+def test_an_encoder_that_would_have_to_be_a_language_model_is_told(toy_model: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "texts.jsonl", [{"text": row["review"]} for row in rows()])
+    _, told = drafted(tmp_path / "texts.jsonl", toy_model, tmp_path / "mine.yaml")
+    assert "It can't be carried out as it stands: model: its tokenizer has no end-of-text token" in told
+
+
 def test_a_text_in_another_language_is_no_label(toy_gpt2: Path, tmp_path: Path) -> None:
     pairs = [{"text": row["review"], "target": f"{row['review']} {place}"} for place, row in enumerate(rows(200))]
     write_jsonl(tmp_path / "pairs.jsonl", [*pairs, {"text": "nobody translated it", "target": None}])
     experiment, told = drafted(tmp_path / "pairs.jsonl", toy_gpt2, tmp_path / "mine.yaml")
     assert isinstance(experiment.conditions.task, CausalLM)
     assert "nothing looks like a label" in told
+    assert "'target' is called as labels are, but its values hardly come again" in told
 
 
 def test_names_for_numbers_can_be_given_in_the_file(toy_model: Path, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ CASES: list[tuple[str, Spoil, list[str], list[str]]] = [
     ("empty file of data", own_data(lambda d: (d.data / "train.jsonl").write_text("")), PLAN, ["train"]),
     ("too many rows", nothing, [*PLAN, "--rows", "train=9999"], ["9999 rows asked for, but there are 240"]),
     # the model
-    ("no such model", nothing, [*PLAN, "--model", "/no/such/model"], ["no config.json in the folder"]),
+    ("no such model", nothing, [*PLAN, "--model", "/no/such/model"], ["there is no folder"]),
     (
         "model on no hub",
         nothing,

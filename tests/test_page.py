@@ -28,9 +28,9 @@ LONG = "lora_of_rank_4_and_alpha_8_on_attention_and_feed_forward"  # which no li
 
 
 def named(result: Measurement | Failure) -> Measurement | Failure:
-    """The result with a script for the name of its first label, and a long name for LoRA."""
+    """The result with a script and control characters for the names of its first labels, and a long name for LoRA."""
     assert isinstance(result, Measurement)
-    data = result.data.model_copy(update={"label_names": (SCRIPT, *result.data.label_names[1:])})
+    data = result.data.model_copy(update={"label_names": (SCRIPT, "bell\x07 \x1b[31m", *result.data.label_names[2:])})
     trial = result.trial.model_copy(update={"arm": LONG}) if result.trial.arm == "lora" else result.trial
     return result.model_copy(update={"data": data, "trial": trial})
 
@@ -111,6 +111,22 @@ def test_the_page_never_scrolls_sideways(opened: Any) -> None:
         "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
     assert width <= room
+
+
+@needs_a_browser
+@pytest.mark.parametrize("opened", [PHONE, (360, 800)], indirect=True, ids=["phone", "small phone"])
+def test_no_key_to_a_chart_is_cut_off(opened: Any) -> None:
+    cut = opened.execute_script("""
+        return [...document.querySelectorAll('figure .chart svg')].filter((drawn) => {
+            const room = drawn.getBoundingClientRect();
+            return [...drawn.querySelectorAll('.role-legend-entry text')].some((text) => {
+                const taken = text.getBoundingClientRect();
+                return taken.bottom > room.bottom + 1 || taken.right > room.right + 1;
+            });
+        }).length
+    """)
+    assert cut == 0
+    assert opened.find_elements("css selector", "figure .chart svg .role-legend-entry text")
 
 
 @needs_a_browser

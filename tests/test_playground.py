@@ -85,16 +85,24 @@ def test_an_arm_without_the_seed_that_is_asked_for_is_left_out_by_name(finished:
 
 def test_only_this_machine_can_ask(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr("gradio.Blocks.launch", lambda page, **options: asked.update(options))
-    launch(finished, None, None, Silent(), opens_browser=True)
+    told: list[str] = []
+
+    def served(_: object, **options: Any) -> tuple[None, str, None]:
+        asked.update(options)
+        return None, "http://127.0.0.1:7860/", None
+
+    monkeypatch.setattr("gradio.Blocks.launch", served)
+    monkeypatch.setattr("gradio.Blocks.block_thread", lambda _: None)
+    launch(finished, None, None, Silent(), told.append, opens_browser=True)
+    assert told == ["Running on http://127.0.0.1:7860/, until Ctrl-C"]
     assert (asked["server_name"], asked["share"], asked["inbrowser"]) == ("127.0.0.1", False, True)
 
 
 def test_a_port_that_is_taken_is_told(finished: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"--port {port}"):
-            launch(finished, None, port, Silent(), opens_browser=False)
+        with pytest.raises(UserError, match=f"--port {port}: it is taken; choose another"):
+            launch(finished, None, port, Silent(), print, opens_browser=False)
 
 
 def test_without_a_finished_model_there_is_no_page(finished: Path, tmp_path: Path) -> None:

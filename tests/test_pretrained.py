@@ -102,7 +102,7 @@ def test_a_hub_model_is_told_by_its_files_and_not_by_its_commit(
 
 
 def test_a_home_that_nobody_has_is_no_folder() -> None:
-    with pytest.raises(UserError, match=r"no config\.json in the folder '~nobody-of-that-name/bert/base'"):
+    with pytest.raises(UserError, match=r"there is no folder '~nobody-of-that-name/bert/base'"):
         pretrained.locate("~nobody-of-that-name/bert/base")
 
 

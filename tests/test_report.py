@@ -15,7 +15,7 @@ from loralab.plan import Results
 from loralab.report import content, limits, numbers, print_answer, write_report
 from loralab.report.answer import sentence
 from loralab.report.charts import labels
-from loralab.report.conditions import facts
+from loralab.report.conditions import arms, facts
 from loralab.report.rendering import _plain
 from loralab.results import Failure, Measurement
 from loralab.statistics.ratios import Ratio
@@ -107,6 +107,15 @@ def test_a_report_says_what_was_compared_and_where(comparison: Comparison, finis
     assert f"{told}: 240 texts" in comparison._repr_html_()
 
 
+def test_a_report_says_what_each_arm_is(comparison: Comparison, finished: Path) -> None:
+    told = arms(comparison)
+    rate = comparison.arms["lora"].choice
+    assert rate is not None
+    assert told["full"].startswith("full, learning rate ")
+    assert told["lora"].startswith("lora, rank 4, alpha 8, targets attention, learning rate ")
+    assert f"- **lora**: {told['lora']}" in (finished / "report.md").read_text(encoding="utf-8")
+
+
 def test_seeds_that_another_machine_carried_out_are_told_apart(comparison: Comparison) -> None:
     def moved(found: Measurement | Failure) -> Measurement | Failure:
         if isinstance(found, Failure) or found.trial.seed == 0:
@@ -145,7 +154,7 @@ def test_before_the_rates_are_tried_no_arm_has_failed_or_chosen(comparison: Comp
     first, second, *_ = comparison.tuning
     lost = Failure(trial=first.trial, reason="diverged", message="")
     begun = compare(comparison.experiment, {first.trial.id: lost, second.trial.id: second})
-    assert "it has no finished trial yet" in sentence(begun)
+    assert "full, the baseline, has no finished trial yet" in sentence(begun)
     assert [row[3] for row in content.learning_rates(begun).rows] == ["", ""]
     assert [row[2] for row in content.learning_rates(begun).rows if row[0] == first.trial.arm][:1] == ["diverged"]
     assert begun.fairness.is_fair

@@ -20,6 +20,7 @@ from loralab.data.texts import as_text
 from loralab.errors import UserError
 from loralab.files import parse_experiment, read_value
 from loralab.pretrained import load_tokenizer
+from loralab.tasks import CausalLM
 from loralab.usual_arms import USUAL_ARMS
 
 if TYPE_CHECKING:
@@ -72,12 +73,20 @@ def draft(source: str, model: str | None, configuration: str | None) -> Draft:
     )
     few = {} if seen.label is None else _few(seen, seen.label)
     written: str = fill(rows=few)
-    flaw = _flaw(written)
+    flaw = _flaw(written, tokenizer)
     if few and flaw is not None:  # a label may be too rare for so few rows, and rows without text don't count
         few, written = {}, fill(rows={})
-        flaw = _flaw(written)
+        flaw = _flaw(written, tokenizer)
     columns, cut = _told_columns(seen.text, seen.label, rows), _told_length(lengths, length, kind)
-    told = (columns, *_told_numbers(bare), *_told_splits(seen), *_told_gaps(seen), cut, *_told_few(seen, few))
+    told = (
+        columns,
+        *_told_passed_over(seen),
+        *_told_numbers(bare),
+        *_told_splits(seen),
+        *_told_gaps(seen),
+        cut,
+        *_told_few(seen, few),
+    )
     return Draft(written, told, flaw)
 
 
@@ -102,11 +111,14 @@ def _few(seen: Guessed, label: str) -> dict[str, int]:
     return {split: most for split, most in asked.items() if there[split] > most}
 
 
-def _flaw(written: str) -> str | None:
-    """Say why the data can't be used as the file says, by reading them, or None."""
+def _flaw(written: str, tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Say why data or model can't be used as the file says, by reading them, or None."""
     experiment = parse_experiment(read_value(written, "the draft"), "the draft")
+    task = experiment.conditions.task
     try:
-        experiment.conditions.task.read()
+        task.read()
+        if isinstance(task, CausalLM):
+            task.check_tokenizer(tokenizer)
     except UserError as error:
         return str(error)
     return None
@@ -121,6 +133,11 @@ def _bare_numbers(seen: Guessed) -> list[str]:
     except UserError:  # which is told as the draft's flaw
         return []
     return list(names) if list(names) == list(map(str, range(len(names)))) else []
+
+
+def _told_passed_over(seen: Guessed) -> list[str]:
+    name = seen.passed_over
+    return [f"{name!r} is called as labels are, but its values hardly come again"] if name else []
 
 
 def _told_numbers(bare: Sequence[str]) -> list[str]:

@@ -57,7 +57,7 @@ def read_experiment(source: str | Path, changes: Changes | None = None, arms: Se
     name, text = _find(source)
     raw = read_value(text, name)
     if not isinstance(raw, dict):
-        raise UserError(f"{name} holds no experiment: it should have baseline, seeds, conditions and arms")
+        raise UserError(f"{name} holds no experiment: it should have at least conditions, with a model and a task")
     if arms or any(place.startswith("arms.") for place in changes or {}):
         raw.setdefault("arms", usual_arms(_kind_of_task(raw)))
     if arms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,28 @@ def _as_shown(found: Prediction) -> Any:
     return found.continuation if isinstance(found, Continuation) else dict(found.probabilities)
 
 
-def launch(folder: Path, seed: int | None, port: int | None, watcher: Watcher, *, opens_browser: bool) -> None:
+def launch(
+    folder: Path,
+    seed: int | None,
+    port: int | None,
+    watcher: Watcher,
+    tell: Callable[[str], None],
+    *,
+    opens_browser: bool,
+) -> None:
     """Serve the page to this machine alone until it is stopped. Raises UserError, also where the port is taken."""
     page = build(folder, seed, watcher)
     try:
-        page.launch(server_name=LOOPBACK, server_port=port, share=False, inbrowser=opens_browser)
-    except OSError as error:
-        raise UserError(f"--port {port}: {error}") from None
+        _, url, _ = page.launch(
+            server_name=LOOPBACK,
+            server_port=port,
+            share=False,
+            inbrowser=opens_browser,
+            quiet=True,  # Gradio's own words are about settings that nobody has here
+            prevent_thread_lock=True,
+        )
+    except OSError:
+        told = "no free port was found" if port is None else "it is taken"
+        raise UserError(f"--port {port or 'N'}: {told}; choose another") from None
+    tell(f"Running on {url}, until Ctrl-C")
+    page.block_thread()

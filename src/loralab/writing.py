@@ -54,6 +54,7 @@ def require_new(target: Path) -> None:
 def write_new(target: Path, content: str) -> None:
     """Write a file that isn't there yet. Raises UserError where it is, or can't be written."""
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("x", encoding="utf-8") as file:
             file.write(content)
     except FileExistsError:

@@ -25,12 +25,12 @@ from loralab.cli.options import (
     read,
 )
 from loralab.cli.printing import print_comparison, print_forecast, print_lines, print_page
+from loralab.data.texts import printable
 from loralab.display import Display
 from loralab.experiment import Experiment
 from loralab.files import read_experiment
 from loralab.hub import as_path
 from loralab.report import planned, print_table
-from loralab.report.terminal import printable
 from loralab.schema import json_schema
 from loralab.statistics import power
 from loralab.writing import require_new, write_new, write_whole
@@ -148,7 +148,9 @@ def schema(
         return
     write_whole(as_path(to), text + "\n")
     line = f"# yaml-language-server: $schema={to}"
-    Console().print(f"Written: {to}. As the first line of an experiment file: {line}", markup=False, highlight=False)
+    Console().print(
+        f"Written: {to}. As the first line of an experiment file: {line}", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 def _run(experiment: Experiment, out: Path, track: list[str] | None) -> None:

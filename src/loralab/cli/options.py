@@ -41,7 +41,9 @@ ExperimentName = Annotated[
 ArmOption = Annotated[
     str, typer.Option("--arm", metavar="NAME", help="The arm whose model it is.", autocompletion=_complete_arm)
 ]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Another model: a folder or a hub id.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Another model: a folder, a hub id, or package:all-MiniLM-L6-v2.")
+]
 DataOption = Annotated[str | None, typer.Option("--data", help="Other data: a file, a folder or a hub id.")]
 RowsOption = Annotated[str | None, typer.Option("--rows", metavar="train=N,...", help="Rows to use of each split.")]
 SeedsOption = Annotated[

@@ -129,7 +129,9 @@ def export(
 def playground(
     folder: RunArgument,
     seed: SeedOption = None,
-    port: Annotated[int | None, typer.Option("--port", metavar="N", help="The page's port; else a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="N", min=1, max=65535, help="The page's port; else a free one.")
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Whether a browser is opened with the page.")] = True,
 ) -> None:
     """Open a local page on which a text is put to the arms side by side.
@@ -140,4 +142,4 @@ def playground(
         from loralab import playground as page
     except ImportError as error:
         raise UserError(f"playground: {error}; pip install 'loralab[playground]' brings it") from None
-    page.launch(folder, seed, port, Display(Console(stderr=True)), opens_browser=browser)
+    page.launch(folder, seed, port, Display(Console(stderr=True)), typer.echo, opens_browser=browser)

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
-from loralab.data.labels import is_missing, is_unlabelled
+from loralab.data.labels import is_missing, is_number, is_unlabelled
 from loralab.data.locate import find_splits, read_chosen
 from loralab.data.records import Columns, Records, Row
 from loralab.data.splits import SplitNames, looks_like, spellings_of
@@ -33,6 +33,7 @@ class Guessed:
     hides_test: bool  # whether test has no label and validation has, as in GLUE: it is left alone then
     splits: Mapping[str, str | None]  # names that the file must give, since they aren't the usual ones
     are_named: bool  # whether the source has names for labels that are numbers
+    passed_over: str | None  # a column that is called as labels often are, and holds none
 
     @property
     def used(self) -> Mapping[str, list[Row]]:
@@ -50,7 +51,8 @@ def some(rows: Sequence[Row]) -> list[Row]:
 def guess(source: str, configuration: str | None) -> Guessed:
     """Return what the splits hold. Raises UserError."""
     names, splits = _read(source, configuration)
-    text, label = _columns(some(splits["train"].rows))
+    looked_at = some(splits["train"].rows)
+    text, label = _columns(looked_at)
     labelled = {split: _labelled(found, label) for split, found in splits.items()}
     if not labelled["train"]:
         raise UserError(f"no row of train has a label in {label!r}")
@@ -65,7 +67,17 @@ def guess(source: str, configuration: str | None) -> Guessed:
         if "validation" in names:  # else another one that looks like validation would be asked about
             written["validation"] = None
     are_named = label in splits["train"].class_names
-    return Guessed(text, label, labelled, unlabelled, hides_test=hides_test, splits=written, are_named=are_named)
+    passed_over = next((name for name in LABELS if label is None and any(name in row for row in looked_at)), None)
+    return Guessed(
+        text,
+        label,
+        labelled,
+        unlabelled,
+        hides_test=hides_test,
+        splits=written,
+        are_named=are_named,
+        passed_over=passed_over,
+    )
 
 
 def _read(source: str, configuration: str | None) -> tuple[dict[str, str], dict[str, Records]]:
@@ -105,7 +117,7 @@ def _may_be_labels(values: Sequence[object]) -> bool:
     """Tell whether words come again and again, as a translation's don't; numbers are judged where they are read."""
     given = [value for value in values if not is_missing(value)]
     kinds = len(set(map(str, given)))
-    return kinds <= max(MOST_LABELS, len(given) / 2) or not all(isinstance(value, str) for value in given)
+    return kinds <= max(MOST_LABELS, len(given) / 2) or all(map(is_number, given))
 
 
 def _labelled(records: Records, label: str | None) -> list[Row]:

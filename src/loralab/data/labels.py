@@ -61,6 +61,11 @@ def is_unlabelled(label: Any, *, are_named: bool) -> bool:
     return is_missing(label) or (are_named and _number(label) == HIDDEN)
 
 
+def is_number(label: Any) -> bool:
+    """Tell whether it is, or spells, a number."""
+    return _number(label) is not None
+
+
 def is_missing(label: Any) -> bool:
     """Tell whether there is nothing where a label should be."""
     if isinstance(label, float):

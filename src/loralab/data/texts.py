@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import math
 import re
+import unicodedata
 from typing import Any
 
 from loralab.data.rows import Text
 
+NO_CHARACTERS = "\ufffe\uffff"
 _LINE_BREAK = re.compile(r"</?br\b[^<>]*>", re.IGNORECASE)
 # Known names alone: '<unk>' and '<3' are no markup.
 _TAG = re.compile(
@@ -34,6 +36,16 @@ def whole_characters(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which could make a terminal do something and no XML may hold, but not line ends."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}"
+        if (unicodedata.category(sign) == "Cc" and sign not in "\n\t") or sign in NO_CHARACTERS
+        else sign
+        for sign in text
+    )
 
 
 def with_plain_line_ends(text: str) -> str:

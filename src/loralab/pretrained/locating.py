@@ -58,7 +58,8 @@ def locate(model: str) -> str:
         _check_weights(folder)
         return str(folder.resolve())
     if folder.exists() or not is_hub_id(model):
-        raise UserError(f"model: no config.json in the folder {model!r}; name a saved transformers model or a hub id")
+        told = "no config.json in the folder" if folder.is_dir() else "there is no folder"
+        raise UserError(f"model: {told} {model!r}; name a saved transformers model or a hub id")
     return model
 
 

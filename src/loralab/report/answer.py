@@ -29,8 +29,8 @@ def sentence(comparison: Comparison, about: str | None = None) -> str:
     baseline, metric = comparison.baseline, primary(comparison)
     if not baseline.measurements:
         reason = why_missing(baseline, comparison)
-        why = f"its trials failed ({reason})" if reason else "it has no finished trial yet"
-        return f"There is nothing to compare with: {why} ({baseline.name} is the baseline)."
+        why = f"all its trials failed ({reason})" if reason else "has no finished trial yet"
+        return f"There is nothing to compare with: {baseline.name}, the baseline, {why}."
     facts = next(iter(baseline.measurements.values())).data
     seeds = len(baseline.measurements)
     lead = (

@@ -7,10 +7,12 @@ from pathlib import PurePath
 
 from loralab.comparison import Comparison
 from loralab.experiment import Conditions
+from loralab.methods import Method
 from loralab.report import numbers
 from loralab.results import DataFacts, Measurement
 from loralab.tasks import Classification, Task
 
+UNUSED = ("False", "None", "none", "default", "0")
 SCHEDULES = {"linear": "linear decay", "cosine": "decay along a cosine", "constant": "a constant rate"}
 
 
@@ -92,6 +94,31 @@ def _of_each(comparison: Comparison, told: Callable[[Measurement], str]) -> str:
     if len(seeds) == 1:
         return next(iter(seeds))
     return "; ".join(f"{text} ({numbers.seeds(of_text)})" for text, of_text in seeds.items())
+
+
+def method(found: Method) -> str:
+    """A method with the settings that it uses: 'lora, rank 8, alpha 16, dropout 0.1, targets attention'."""
+    told = {name: _setting(value) for name, value in found.model_dump(mode="json", exclude={"kind"}).items()}
+    used = {name: value for name, value in told.items() if value not in UNUSED}
+    return ", ".join([found.kind, *(f"{name} {value}".strip() for name, value in used.items())])
+
+
+def _setting(value: object) -> str:
+    if value is True:
+        return ""
+    if isinstance(value, list):
+        return " + ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def arms(comparison: Comparison) -> Mapping[str, str]:
+    """What each arm is, and the learning rate that it chose."""
+    told = {}
+    for name, arm in comparison.experiment.arms.items():
+        choice = comparison.arms[name].choice
+        rate = f", learning rate {numbers.rate(choice.rate)}" if choice and choice.rate is not None else ""
+        told[name] = method(arm.method) + rate
+    return told
 
 
 def _seeds(comparison: Comparison) -> str:

@@ -76,12 +76,14 @@ def decidable(experiment: Experiment, test_rows: int, disagreement: float = powe
     if experiment.primary_metric.name != "accuracy" or len(experiment.arms) == 1:
         return []
     margin = experiment.primary_margin
-    smallest = power.smallest_margin(test_rows, seeds, level, disagreement)
+    smallest = _smallest(experiment, test_rows, disagreement)
     lines = [
         f"{test_rows:,} test texts and {numbers.several(seeds, 'seed')} can decide margins of {100 * smallest:.1f} "
         f"points at best (if arms disagree on {100 * disagreement:.0f} % of the texts and no seed shifts an arm as a "
         f"whole); this experiment's is {100 * margin:g}."
     ]
+    if seeds == 1:
+        lines.append("One seed doesn't tell how much another would change: nothing is recommended after it.")
     if smallest > margin:
         rows = power.rows_needed(margin, seeds, level, disagreement)
         more = power.seeds_needed(margin, test_rows, level, disagreement)
@@ -95,7 +97,13 @@ def decidable(experiment: Experiment, test_rows: int, disagreement: float = powe
 def too_small(experiment: Experiment, test_rows: int) -> list[str]:
     """Warn of a design that can't decide its own margin; empty where it can."""
     lines = decidable(experiment, test_rows)
-    return [f"This design is too small for its question. {' '.join(lines)}"] if len(lines) > 1 else []
+    if not lines or _smallest(experiment, test_rows) <= experiment.primary_margin:
+        return []
+    return [f"This design is too small for its question. {' '.join(lines)}"]
+
+
+def _smallest(experiment: Experiment, test_rows: int, disagreement: float = power.DISAGREEMENT) -> float:
+    return power.smallest_margin(test_rows, len(experiment.seeds), experiment.level_of_an_arm, disagreement)
 
 
 def is_long(experiment: Experiment, training_texts: int) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from loralab.data.texts import printable
 from loralab.prediction import Continuation, LabelProbabilities
 from loralab.report.content import Table
-from loralab.report.terminal import printable
 
 MOST = 10  # labels shown
 

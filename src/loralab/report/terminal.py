@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Literal
 
 from rich.console import Console
@@ -38,11 +37,3 @@ def print_table(told: content.Table, console: Console, figures: Literal["left", 
     for row in told.rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
-
-
-def printable(words: str) -> str:
-    """Replace control characters, which could make a terminal do something, but for line ends and tabs."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) == "Cc" and sign not in "\n\t" else sign
-        for sign in words
-    )

@@ -110,7 +110,7 @@ class CausalLM(Settings):
     def examples(self, data: AnyData, tokenizer: PreTrainedTokenizerBase) -> dict[str, Examples]:
         """Cut train into blocks and the other splits and sets into windows."""
         assert isinstance(data, CorpusData)
-        self._check_tokenizer(tokenizer)
+        self.check_tokenizer(tokenizer)
         blocks = training_blocks(make_stream(data.train, tokenizer), self.block_size)
         if not len(blocks):
             raise UserError(f"task.block_size: train has fewer than {self.block_size} tokens; take smaller blocks")
@@ -124,7 +124,7 @@ class CausalLM(Settings):
     def tokenise(self, documents: AnyRows, tokenizer: PreTrainedTokenizerBase) -> Windows:
         """Cut documents of the corpus into the windows in which they are scored."""
         assert isinstance(documents, Documents)
-        self._check_tokenizer(tokenizer)
+        self.check_tokenizer(tokenizer)
         return self._windows(documents, tokenizer, self.data)
 
     def _windows(
@@ -136,7 +136,8 @@ class CausalLM(Settings):
             raise UserError(f"data: the model's tokenizer makes no token of what {source.source} is scored on")
         return scoring_windows(stream, self.block_size, self.steps_of_scoring, source.context)
 
-    def _check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Raise UserError where texts can't be cut into blocks with it."""
         if self.block_size > tokenizer.model_max_length:
             raise UserError(
                 f"task.block_size: this model reads at most {tokenizer.model_max_length} tokens, not {self.block_size}"

@@ -10,6 +10,7 @@ from typing import Any
 import altair as alt
 
 from loralab.comparison import Comparison
+from loralab.data.texts import printable
 from loralab.tasks.metrics import Metric
 
 Chart = Any  # Altair's charts have no common public type
@@ -64,7 +65,7 @@ class Figure:
         whole = alt.concat(*panels, columns=STILL_COLUMNS).resolve_scale(color="shared") if panels[1:] else panels[0]
         styled = whole.configure(font=FONT, background="white").configure_view(strokeOpacity=0.2)
         styled = styled.configure_axisY(labelLimit=400)  # no pointer tells the rest of a name here
-        return str(vl_convert.vegalite_to_svg(styled.to_dict()))
+        return str(vl_convert.vegalite_to_svg(_printable(styled.to_dict())))
 
     def for_page(self) -> dict[str, Any]:
         """Describe it for `page.js`: as wide as there is room, in the page's own colours."""
@@ -100,10 +101,19 @@ class Figure:
         return {
             "choices": self.choices,
             "panels": [
-                {"titles": titles, "spec": chart.properties(width="container", config=plain).to_dict()}
+                {"titles": titles, "spec": _printable(chart.properties(width="container", config=plain).to_dict())}
                 for titles, chart in self.panels.items()
             ],
         }
+
+
+def _printable(part: Any) -> Any:
+    """Return a description in which no label or name holds what an SVG may not: drawing it would end the process."""
+    if isinstance(part, str):
+        return printable(part)
+    if isinstance(part, dict):
+        return {name: _printable(value) for name, value in part.items()}
+    return [_printable(one) for one in part] if isinstance(part, list) else part
 
 
 def values(points: list[dict[str, Any]]) -> alt.InlineData:

@@ -12,7 +12,8 @@
   };
 
   const draw = (place, panel) =>
-    vegaEmbed(place, panel.spec, options).catch((error) => { place.textContent = `Not drawn: ${error.message}`; });
+    // Laid out once more: the first time, the legend had not been told how wide the page is.
+    vegaEmbed(place, panel.spec, options).then((drawn) => drawn.view.resize().runAsync()).catch((error) => { place.textContent = `Not drawn: ${error.message}`; });
 
   const drawAll = (room, panels) => {
     room.classList.toggle("many", panels.length > 1);
