@@ -25,7 +25,7 @@ from parts import asked
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "engine.md"
 TEXTS, HEADS, WIDTH = 8, 12, 64
-LENGTHS = (32, 64, 128, 256, 512)
+LENGTHS = (32, 64, 128, 256, 512, 1024, 2048)
 MODULE: Any = SimpleNamespace(is_causal=False)
 
 
