@@ -20,6 +20,7 @@ from loralab.report.rendering import _plain
 from loralab.results import Failure, Measurement
 from loralab.statistics.ratios import Ratio
 from loralab.summary import Spread
+from loralab.tasks.items import LabelScores
 from loralab.tasks.metrics import CLASSIFICATION, Metric
 from made_up import hits, made_up, template, untuned
 
@@ -105,6 +106,20 @@ def test_a_report_says_what_was_compared_and_where(comparison: Comparison, finis
     assert f"<strong>{told}</strong>: 240 texts to train on, 60 to test on; " in page
     assert f"{told}: 240 texts" in (finished / "report.md").read_text(encoding="utf-8").replace("\\", "")
     assert f"{told}: 240 texts" in comparison._repr_html_()
+
+
+def test_a_test_split_with_one_label_is_told(comparison: Comparison) -> None:
+    def of_one_label(found: Measurement | Failure) -> Measurement | Failure:
+        if isinstance(found, Failure) or not isinstance(found.items, LabelScores):
+            return found
+        items = found.items.model_copy(update={"labels": (1,) * len(found.items.labels)})
+        return found.model_copy(update={"items": items})
+
+    found = compare(comparison.experiment, {name: of_one_label(one) for name, one in comparison.results.items()})
+    name = comparison.measurements[0].data.label_names[1]
+    told = f"Every test text has the label {name}: scores don't say whether labels are told apart."
+    assert told in limits.caveats(found)
+    assert told not in limits.caveats(comparison)
 
 
 def test_a_report_says_what_each_arm_is(comparison: Comparison, finished: Path) -> None:

@@ -107,11 +107,14 @@ class Data(Settings):
 
 
 def _untaught(split: str, used: Mapping[str, Rows], names: Sequence[str]) -> str | None:
-    """Say that the split has a single label, or which of its labels no row of train in use has, or None."""
-    (first, *others) = sorted(set(used[split].labels))
-    if not others and split != "validation":  # which may be small, and chooses learning rates by the loss
-        return f"{split}: every row in use has the label {names[first]!r}; there is nothing to tell apart"
-    lacking = sorted(set(used[split].labels) - set(used["train"].labels))
+    """Say which labels of the split no row of train in use has, or that train teaches a single one, or None."""
+    taught = set(used["train"].labels)
+    if split == "train":
+        (only, *others) = sorted(taught)
+        return (
+            None if others else f"train: every row in use has the label {names[only]!r}; there is nothing to tell apart"
+        )
+    lacking = sorted(set(used[split].labels) - taught)
     if not lacking:
         return None
     listed = ", ".join(first_few([repr(names[label]) for label in lacking], "labels"))

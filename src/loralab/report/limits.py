@@ -12,6 +12,7 @@ from loralab.results import RELOADED, Measurement
 from loralab.statistics.decisions import LEVEL, MarginAnswer, Verdict
 from loralab.statistics.needed import both_needed, detectable, is_beyond_seeds, items_needed, seeds_needed
 from loralab.summary import ArmSummary
+from loralab.tasks.items import LabelScores
 
 
 def caveats(comparison: Comparison) -> list[str]:
@@ -25,7 +26,8 @@ def caveats(comparison: Comparison) -> list[str]:
             lines.append(_what_it_would_take(name, verdict, comparison))
     for arm in comparison.arms.values():
         lines += [*(_of_its_rate(arm) if comparison.rates_are_tried else []), *_of_its_course(arm)]
-    return [*lines, *_of_machines(comparison), *_of_the_data(comparison), *_unfinished(comparison)]
+    about_data = [*_of_one_label(comparison), *_of_the_data(comparison)]
+    return [*lines, *_of_machines(comparison), *about_data, *_unfinished(comparison)]
 
 
 def faults(comparison: Comparison) -> list[str]:
@@ -177,6 +179,15 @@ def _of_machines(comparison: Comparison) -> list[str]:
         f"Seeds were carried out on {len(machines)} machines: seconds and bytes are means over them, and multiples of "
         "the baseline's are taken seed by seed."
     ]
+
+
+def _of_one_label(comparison: Comparison) -> list[str]:
+    """Say where test has a single label, which a model that always gives it gets all right."""
+    for found in comparison.measurements:
+        if isinstance(found.items, LabelScores) and len(set(found.items.labels)) == 1:
+            label = found.data.label_names[found.items.labels[0]]
+            return [f"Every test text has the label {label}: scores don't say whether labels are told apart."]
+    return []
 
 
 def _of_its_rate(arm: ArmSummary) -> list[str]:
