@@ -146,15 +146,23 @@ def test_the_head_of_every_encoder_learns_as_without_it(model_type: str, tmp_pat
     assert prefix.keeps is (model_type != "albert")  # whose one layer is called again and again
 
 
-def test_a_classifier_that_looks_for_the_end_of_the_text_finds_it(tmp_path: Path) -> None:
+def bart(encoder_layers: int, decoder_layers: int) -> Any:
     torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "encoder_layers": 2, "decoder_layers": 2}
+    sizes = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "dropout": 0.0}
-    config = BartConfig(**sizes, **heads, **SMALL, eos_token_id=29)
-    network = head_alone(AutoModelForSequenceClassification.from_config(config))
+    layers = {"encoder_layers": encoder_layers, "decoder_layers": decoder_layers}
+    config = BartConfig(**sizes, **heads, **layers, **SMALL, eos_token_id=29)
+    return AutoModelForSequenceClassification.from_config(config)
+
+
+def texts_with_ends() -> dict[str, torch.Tensor]:
+    ids = torch.tensor([[3, 4, 5, 29], [6, 7, 29, 0]])
+    return {"input_ids": ids, "attention_mask": (ids > 0).long()}
+
+
+def test_a_classifier_that_looks_for_the_end_of_the_text_finds_it(tmp_path: Path) -> None:
+    network, ends = head_alone(bart(2, 2)), texts_with_ends()
     network.classification_head.requires_grad_()
-    ends = {"input_ids": torch.tensor([[3, 4, 5, 29], [6, 7, 29, 0]])}
-    ends["attention_mask"] = (ends["input_ids"] > 0).long()
     prefix = FrozenPrefix(network, np.array([4, 3]), tmp_path, limit=10**6)
     expected = network(**ends).logits
     for _ in range(2):
@@ -165,15 +173,10 @@ def test_a_classifier_that_looks_for_the_end_of_the_text_finds_it(tmp_path: Path
 
 def test_tokens_are_not_taken_for_what_stands_behind_frozen_layers(tmp_path: Path) -> None:
     """As an encoder-decoder's second half reads them, behind a larger first half; here LoRA is on the second."""
-    torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "encoder_layers": 3, "decoder_layers": 1}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "dropout": 0.0}
-    config = BartConfig(**sizes, **heads, **SMALL, eos_token_id=29)
-    plain: Any = AutoModelForSequenceClassification.from_config(config)
-    network: Any = get_peft_model(plain, LoraConfig(r=2, target_modules=["encoder_attn.q_proj"], task_type="SEQ_CLS"))
+    config = LoraConfig(r=2, target_modules=["encoder_attn.q_proj"], task_type="SEQ_CLS")
+    network: Any = get_peft_model(bart(3, 1), config)
     network.train()
-    ends = {"input_ids": torch.tensor([[3, 4, 5, 29], [6, 7, 29, 0]])}
-    ends["attention_mask"] = (ends["input_ids"] > 0).long()
+    ends = texts_with_ends()
     prefix = FrozenPrefix(network, np.array([4, 3]), tmp_path, limit=10**6)
     expected = network(**ends).logits
     for _ in range(2):
