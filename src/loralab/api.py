@@ -77,8 +77,9 @@ def _run(experiment: Experiment, folder: ResultsFolder, place: Place, watcher: W
     _look_ahead(experiment, folder)
     with folder.locked():
         folder.keep_experiment(experiment, partial(pretrained.revisions, experiment.conditions.model), data.sha256)
-        if isinstance(data, LabelledData):
-            folder.keep_texts(_as_shown(data.test))
+        texts = _as_shown(data.test) if isinstance(data, LabelledData) else {}
+        if texts:
+            folder.keep_texts(texts)
         at_most = count_trials(experiment)[1]
         carrying.finish(tuning_trials(experiment), at_most)
         carrying.finish(extra_trials(experiment, carrying.results), at_most)
@@ -86,7 +87,7 @@ def _run(experiment: Experiment, folder: ResultsFolder, place: Place, watcher: W
         while comparison.missing:
             carrying.finish(comparison.missing, carrying.count(comparison.missing))
             comparison = compare(experiment, carrying.results)
-        write_report(comparison, folder.path, folder.texts())
+        write_report(comparison, folder.path, texts)
     return comparison
 
 

@@ -67,8 +67,9 @@ class ResultsFolder:
 
         `revisions`: gives those of the model and of its tokenizer, which may take hashing a large file.
 
-        Raises UserError where the folder belongs to an experiment under other conditions, with other weights, on other
-        rows, or with another method under an arm's name. Arms, seeds and learning rates may come and go.
+        Raises UserError where the folder belongs to an experiment under other conditions, with other weights or another
+        tokenizer, on other rows, or with another method under an arm's name. Arms, seeds and learning rates may come
+        and go.
         """
         if self.holds_experiment():
             stored = self.experiment()

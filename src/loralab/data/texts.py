@@ -5,12 +5,11 @@ from __future__ import annotations
 import html
 import math
 import re
-import unicodedata
 from typing import Any
 
 from loralab.data.rows import Text
 
-NO_CHARACTERS = "\ufffe\uffff"
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")  # all controls but tab and line feed
 _LINE_BREAK = re.compile(r"</?br\b[^<>]*>", re.IGNORECASE)
 # Known names alone: '<unk>' and '<3' are no markup.
 _TAG = re.compile(
@@ -40,12 +39,7 @@ def whole_characters(text: str) -> str:
 
 def printable(text: str) -> str:
     """Replace control characters, which could make a terminal do something and no XML may hold, but not line ends."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}"
-        if (unicodedata.category(sign) == "Cc" and sign not in "\n\t") or sign in NO_CHARACTERS
-        else sign
-        for sign in text
-    )
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def with_plain_line_ends(text: str) -> str:

@@ -18,7 +18,7 @@ from loralab.errors import UserError
 from loralab.experiment import Trial
 from loralab.measure import Meter, count_parameters
 from loralab.memory import release_memory
-from loralab.pretrained import load_tokenizer, locate, revision, tokenizer_revision
+from loralab.pretrained import load_tokenizer, locate, revisions
 from loralab.results import Parameters
 from loralab.tasks.examples import Examples
 
@@ -88,6 +88,7 @@ def set_up(trial: Trial, folder: Path, meter: Meter) -> Ready:
         network = built.network.to(device)
         set_seed(trial.seed)  # whatever a method drew above, all arms begin training from one random state
     precision = precision_of(conditions, device, network.config.model_type)
+    model_revision, tokenizer_revision = revisions(conditions.model)
     return Ready(
         device=device,
         precision=precision,
@@ -98,8 +99,8 @@ def set_up(trial: Trial, folder: Path, meter: Meter) -> Ready:
         network=network,
         parameters=parameters,
         head=built.head,
-        model_revision=revision(conditions.model),
-        tokenizer_revision=tokenizer_revision(conditions.model),
+        model_revision=model_revision,
+        tokenizer_revision=tokenizer_revision,
     )
 
 

@@ -2,6 +2,7 @@
 
 from loralab.pretrained.loading import load_model, load_tokenizer, text_start, transformers_quiet
 from loralab.pretrained.locating import (
+    PACKAGE_SCHEME,
     PACKAGED,
     UNKNOWN_REVISION,
     PackagedModel,
@@ -23,6 +24,7 @@ from loralab.pretrained.networks import (
 
 __all__ = [
     "PACKAGED",
+    "PACKAGE_SCHEME",
     "UNKNOWN_REVISION",
     "Loaded",
     "PackagedModel",

@@ -102,7 +102,7 @@ def tokenizer_revision(model: str) -> str:
 
 
 def revisions(model: str) -> tuple[str, str]:
-    """Return both."""
+    """Return what tells versions of `model`, and of its tokenizer, from others."""
     return revision(model), tokenizer_revision(model)
 
 

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from loralab.comparison import Comparison
 from loralab.experiment import Conditions
 from loralab.methods import Method
+from loralab.pretrained import PACKAGE_SCHEME
 from loralab.report import numbers
 from loralab.results import DataFacts, Measurement
 from loralab.tasks import Classification, Task
@@ -60,7 +61,7 @@ def subject(comparison: Comparison) -> str:
 
 def _last(place: str) -> str:
     """Return what a path, a hub id or a package's name ends with."""
-    return PurePath(place).name.removeprefix("package:") or place
+    return PurePath(place.removeprefix(PACKAGE_SCHEME)).name or place
 
 
 def scale(comparison: Comparison) -> str:

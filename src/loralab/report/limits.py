@@ -183,11 +183,11 @@ def _of_machines(comparison: Comparison) -> list[str]:
 
 def _of_one_label(comparison: Comparison) -> list[str]:
     """Say where test has a single label, which a model that always gives it gets all right."""
-    for found in comparison.measurements:
-        if isinstance(found.items, LabelScores) and len(set(found.items.labels)) == 1:
-            label = found.data.label_names[found.items.labels[0]]
-            return [f"Every test text has the label {label}: scores don't say whether labels are told apart."]
-    return []
+    first = next(iter(comparison.measurements), None)
+    if first is None or not isinstance(first.items, LabelScores) or len(set(first.items.labels)) > 1:
+        return []
+    label = first.data.label_names[first.items.labels[0]]
+    return [f"Every test text has the label {label}: scores don't say whether labels are told apart."]
 
 
 def _of_its_rate(arm: ArmSummary) -> list[str]:

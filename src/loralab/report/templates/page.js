@@ -11,9 +11,14 @@
     return made;
   };
 
-  const draw = (place, panel) =>
-    // Laid out once more: the first time, the legend had not been told how wide the page is.
-    vegaEmbed(place, panel.spec, options).then((drawn) => drawn.view.resize().runAsync()).catch((error) => { place.textContent = `Not drawn: ${error.message}`; });
+  const draw = async (place, panel) => {
+    try {
+      const { view } = await vegaEmbed(place, panel.spec, options);
+      await view.resize().runAsync(); // once more: at first, the legend had not been told how wide the page is
+    } catch (error) {
+      place.textContent = `Not drawn: ${error.message}`;
+    }
+  };
 
   const drawAll = (room, panels) => {
     room.classList.toggle("many", panels.length > 1);
