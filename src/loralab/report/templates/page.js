@@ -11,10 +11,20 @@
     return made;
   };
 
+  // A legend's columns follow from the width, but its room is what they took at the width before: once more, then.
+  const layOut = (view) => view.resize().runAsync();
+  const views = new Map(); // by the place where they are drawn
+  let waiting;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => views.forEach(layOut), 100); // milliseconds, in which Vega has taken the new width
+  });
+
   const draw = async (place, panel) => {
     try {
       const { view } = await vegaEmbed(place, panel.spec, options);
-      await view.resize().runAsync(); // once more: at first, the legend had not been told how wide the page is
+      views.set(place, view);
+      await layOut(view);
     } catch (error) {
       place.textContent = `Not drawn: ${error.message}`;
     }
